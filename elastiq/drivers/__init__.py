@@ -1,0 +1,1 @@
+"""Drivers turn requests into engine calls, one family of models each."""

@@ -1,0 +1,13 @@
+"""One request, one run of the point's only engine: Perceiver, PatchMerger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from elastiq.protocols import Arrays, Engine
+
+
+def answer(engines: Mapping[str, Engine], inputs: Arrays) -> dict[str, np.ndarray]:
+    return engines["main"](inputs)

@@ -1,0 +1,91 @@
+"""Latency tables: what each engine was measured to cost on one device, per load level."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Latency:
+    """The cost of one run, in seconds, and how surely it is known."""
+
+    p50: float
+    p90: float
+    p99: float
+    mean: float
+    first_run: float
+    samples: int
+    stable: bool
+
+    def scaled(self, factor: float) -> Latency:
+        return Latency(
+            self.p50 * factor,
+            self.p90 * factor,
+            self.p99 * factor,
+            self.mean * factor,
+            self.first_run * factor,
+            self.samples,
+            self.stable,
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One engine measured while others took `load` (0…1) of the device's CPU time."""
+
+    engine: str
+    load: float
+    latency: Latency
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """The rows measured on one device, with the circumstances they were measured in."""
+
+    device: str
+    measured: bool
+    circumstances: dict[str, str]
+    rows: tuple[Row, ...]
+    schema_version: int = SCHEMA_VERSION
+
+    @cached_property
+    def _by_engine(self) -> dict[str, list[Row]]:
+        found: dict[str, list[Row]] = {}
+        for row in sorted(self.rows, key=lambda row: row.load):
+            found.setdefault(row.engine, []).append(row)
+        return found
+
+    @property
+    def engines(self) -> Iterable[str]:
+        return self._by_engine.keys()
+
+    def at(self, engine: str, load: float) -> Latency:
+        """The latency of an engine at a load, interpolated between measured levels, never beyond."""
+        rows = self._by_engine[engine]
+        right = bisect_left([row.load for row in rows], load)
+        if right == 0:
+            return rows[0].latency
+        if right == len(rows):
+            return rows[-1].latency
+        below, above = rows[right - 1], rows[right]
+        return _between(below.latency, above.latency, (load - below.load) / (above.load - below.load))
+
+
+def _between(a: Latency, b: Latency, share: float) -> Latency:
+    def mix(x: float, y: float) -> float:
+        return x + share * (y - x)
+
+    return Latency(
+        p50=mix(a.p50, b.p50),
+        p90=mix(a.p90, b.p90),
+        p99=mix(a.p99, b.p99),
+        mean=mix(a.mean, b.mean),
+        first_run=mix(a.first_run, b.first_run),
+        samples=min(a.samples, b.samples),
+        stable=a.stable and b.stable,
+    )

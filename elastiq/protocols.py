@@ -1,0 +1,58 @@
+"""The seams of the device side: small protocols, one file per implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from elastiq.policies import Decision, Option, Situation
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class RunnerOptions:
+    """What a runner needs beside an engine's folder."""
+
+    weights: Path
+    threads: int = 1
+
+
+class Engine(Protocol):
+    """A loaded engine: callable on named arrays, closeable."""
+
+    def __call__(self, inputs: Arrays) -> dict[str, np.ndarray]: ...
+
+    def close(self) -> None: ...
+
+
+class Runner(Protocol):
+    """The module that loads what one kind of backend builds: `elastiq.runners.NAME`."""
+
+    def load(self, folder: Path, options: RunnerOptions) -> Engine: ...
+
+
+class Sensor(Protocol):
+    """A source of device load. `read` gives named values since the last read, or None if absent."""
+
+    name: str
+
+    def read(self) -> dict[str, float] | None: ...
+
+
+class Policy(Protocol):
+    """How the dispatcher chooses a point: pure, fast, no clock and no state of its own."""
+
+    name: str
+
+    def choose(self, options: tuple[Option, ...], situation: Situation) -> Decision: ...
+
+
+class Driver(Protocol):
+    """How a request becomes engine calls for one family of models: `elastiq.drivers.NAME`."""
+
+    def answer(self, engines: Mapping[str, Engine], inputs: Arrays) -> dict[str, np.ndarray]: ...

@@ -1,0 +1,126 @@
+"""The frozen records that travel between the rooms and into the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from elastiq.errors import ElastiqError
+
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of the elastic knob, such as queries=64."""
+
+    settings: tuple[tuple[str, int | float], ...]
+
+    @classmethod
+    def of(cls, settings: Mapping[str, int | float]) -> Point:
+        return cls(tuple(settings.items()))
+
+    @classmethod
+    def parse(cls, text: str) -> Point:
+        """Read `queries=64` or `split=8,glimpses=12`."""
+        settings: dict[str, int | float] = {}
+        for part in text.split(","):
+            knob, equals, value = part.partition("=")
+            try:
+                settings[knob.strip()] = int(value) if value.strip().isdigit() else float(value)
+            except ValueError:
+                equals = ""
+            if not equals or not knob.strip():
+                raise ElastiqError(f"{text!r} is not a point. Write it as knob=number: queries=64")
+        return cls.of(settings)
+
+    @property
+    def name(self) -> str:
+        return ",".join(f"{knob}={value:g}" for knob, value in self.settings)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, numpy dtype and static shape of one input or output."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One stage of one point in ONNX. Its large tensors are files in `weights`, named by SHA-256."""
+
+    point: Point
+    stage: str
+    precision: str
+    path: Path
+    weights: Path
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How near an engine's answers are to the source model's, over `samples` evaluation samples."""
+
+    max_error: float
+    mean_error: float
+    agreement: float
+    score: float
+    reference_score: float
+    samples: int
+
+    @property
+    def drop(self) -> float:
+        """Points of the task metric that this engine costs."""
+        return 100.0 * (self.reference_score - self.score)
+
+
+@dataclass(frozen=True)
+class EngineRecord:
+    """What a backend made of one stage at one point and precision, as the manifest names it."""
+
+    point: str
+    stage: str
+    backend: str
+    precision: str
+    runner: str
+    folder: str
+    weights: tuple[str, ...]
+    executed: bool
+    quality: Quality | None
+
+    @property
+    def key(self) -> str:
+        return engine_key(self.point, self.stage, self.backend, self.precision)
+
+
+def engine_key(point: str, stage: str, backend: str, precision: str) -> str:
+    """The name of an engine in manifests, tables and messages."""
+    return f"{point}/{stage}/{backend}/{precision}"
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One stage of a point: its signature, and the engine that was chosen to run it."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    engine: str
+    why: str
+
+
+@dataclass(frozen=True)
+class PointRecord:
+    """An operating point of a bundle. `score` is what its chosen engines measured, in 0…1."""
+
+    name: str
+    settings: dict[str, int | float]
+    score: float
+    stages: dict[str, StageRecord]

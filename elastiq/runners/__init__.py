@@ -1,0 +1,1 @@
+"""Runners load and run one backend's engines each."""

@@ -1,0 +1,1 @@
+"""Sensors of device load, one file each."""

@@ -1,7 +1,7 @@
 """The device side of Elastiq: open a bundle, and let it choose the engine that keeps the deadline.
 
-    bundle = elastiq.open("perceiver.elastiq")
-    answer = bundle.infer({"image": x}, deadline=0.03)
+bundle = elastiq.open("perceiver.elastiq")
+answer = bundle.infer({"image": x}, deadline=0.03)
 """
 
 from __future__ import annotations

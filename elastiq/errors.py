@@ -11,7 +11,7 @@ class ElastiqError(Exception):
 
 
 class BundleError(ElastiqError):
-    """A bundle that cannot be trusted or read: missing, truncated, altered, or of another schema."""
+    """A bundle that cannot be trusted or read: missing, truncated, altered, or too new."""
 
 
 class EngineError(ElastiqError):
@@ -19,7 +19,7 @@ class EngineError(ElastiqError):
 
 
 class DeadlineMissed(ElastiqError):
-    """A request whose deadline had passed before an engine could take it: refused, not answered."""
+    """A request whose deadline passed before an engine could take it: refused."""
 
 
 class QueueFull(ElastiqError):
@@ -36,4 +36,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> ElastiqError:
 
 def missing(package: str, extra: str) -> ElastiqError:
     """The error for an optional package that is not installed, with the command that brings it."""
-    return ElastiqError(f"{package} is not installed. Install it with: pip install 'elastiq[{extra}]'")
+    return ElastiqError(
+        f"{package} is not installed. Install it with: pip install 'elastiq[{extra}]'"
+    )

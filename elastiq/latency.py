@@ -65,7 +65,7 @@ class LatencyTable:
         return self._by_engine.keys()
 
     def at(self, engine: str, load: float) -> Latency:
-        """The latency of an engine at a load, interpolated between measured levels, never beyond."""
+        """The latency of an engine at a load, interpolated between levels, never beyond."""
         rows = self._by_engine[engine]
         right = bisect_left([row.load for row in rows], load)
         if right == 0:
@@ -73,7 +73,9 @@ class LatencyTable:
         if right == len(rows):
             return rows[-1].latency
         below, above = rows[right - 1], rows[right]
-        return _between(below.latency, above.latency, (load - below.load) / (above.load - below.load))
+        return _between(
+            below.latency, above.latency, (load - below.load) / (above.load - below.load)
+        )
 
 
 def _between(a: Latency, b: Latency, share: float) -> Latency:

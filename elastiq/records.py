@@ -54,7 +54,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Graph:
-    """One stage of one point in ONNX. Its large tensors are files in `weights`, named by SHA-256."""
+    """One stage of one point in ONNX. Large tensors are files in `weights`, named by SHA-256."""
 
     point: Point
     stage: str

@@ -1,0 +1,188 @@
+"""An opened bundle: checked files, engines loaded once, and inference by point or by deadline."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from elastiq import device, digest, manifest, samples
+from elastiq.codec import decode
+from elastiq.errors import BundleError, ElastiqError, unknown
+from elastiq.latency import LatencyTable
+from elastiq.manifest import inside
+from elastiq.protocols import Arrays, Driver, Engine, Runner, RunnerOptions
+from elastiq.records import EngineRecord, PointRecord
+
+if TYPE_CHECKING:
+    from elastiq.worker import Worker
+
+WEIGHTS = "weights"
+SAMPLES = "samples.npz"
+
+
+class Bundle:
+    """A bundle folder on this device. Every file is checked against its digest before its use."""
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        self.path = path
+        self.manifest = manifest.read(path)
+        self.threads = threads or self.manifest.threads
+        self._points = {point.name: point for point in self.manifest.points}
+        self._records = {engine.key: engine for engine in self.manifest.engines}
+        self._engines: dict[str, Engine] = {}
+        self._checked: set[str] = set()
+        self._lock = threading.RLock()
+        self._worker: Worker | None = None
+        self._driver: Driver = importlib.import_module(f"elastiq.drivers.{self.manifest.driver}")
+        for name, record in self.manifest.files.items():
+            _check_size(inside(path, name), record.size)
+        self.table = self._read_table()
+
+    def __enter__(self) -> Bundle:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def point(self, name: str) -> PointRecord:
+        try:
+            return self._points[name]
+        except KeyError:
+            raise unknown("point", name, self._points) from None
+
+    def check(self) -> int:
+        """Check every file against its digest, and that no file is there unnamed; count them."""
+        for name in self.manifest.files:
+            self._trusted(name)
+        named = set(self.manifest.files) | {manifest.FILE}
+        for path in sorted(self.path.rglob("*")):
+            name = path.relative_to(self.path).as_posix()
+            if not path.is_dir() and name not in named:
+                raise BundleError(f"{path} is not named in the manifest: somebody added it")
+        return len(self.manifest.files)
+
+    def load(self, point: str) -> dict[str, Engine]:
+        """The engines that a point's stages run on, loaded once and kept."""
+        stages = self.point(point).stages
+        return {stage: self.engine(record.engine) for stage, record in stages.items()}
+
+    def engine(self, key: str) -> Engine:
+        """One engine by key, loaded on first use."""
+        with self._lock:
+            if key not in self._engines:
+                self._engines[key] = self._load(self._record(key))
+            return self._engines[key]
+
+    def execute(self, point: str, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Answer one request at one point, now, in this thread."""
+        self._check_inputs(point, inputs)
+        return self._driver.answer(self.load(point), inputs)
+
+    def serve(self, policy: str = "deadline", **options: Any) -> Worker:
+        """A worker whose dispatcher picks the point for each request from the device's load."""
+        from elastiq.worker import serve
+
+        for point in self.manifest.points:
+            self.load(point.name)
+        return serve(self, policy, **options)
+
+    def infer(self, inputs: Arrays, deadline: float | None = None) -> dict[str, np.ndarray]:
+        """Answer one request within `deadline` seconds, at the best point that makes it."""
+        with self._lock:
+            if self._worker is None:
+                self._worker = self.serve()
+        return self._worker.submit(inputs, deadline).result().outputs
+
+    def samples(self) -> samples.Samples:
+        """The evaluation samples that travel with the bundle."""
+        return samples.load(self._trusted(SAMPLES))
+
+    def close(self) -> None:
+        with self._lock:
+            if self._worker is not None:
+                self._worker.close()
+                self._worker = None
+            for engine in self._engines.values():
+                engine.close()
+            self._engines.clear()
+
+    def _record(self, key: str) -> EngineRecord:
+        try:
+            return self._records[key]
+        except KeyError:
+            raise unknown("engine", key, self._records) from None
+
+    def _load(self, record: EngineRecord) -> Engine:
+        for name in self.manifest.files:
+            if name.startswith(f"{record.folder}/"):
+                self._trusted(name)
+        for weight in record.weights:
+            self._trusted(f"{WEIGHTS}/{weight}")
+        options = RunnerOptions(self.path / WEIGHTS, self.threads)
+        return runner(record.runner).load(inside(self.path, record.folder), options)
+
+    def _trusted(self, name: str) -> Path:
+        record = self.manifest.files.get(name)
+        if record is None:
+            raise BundleError(f"{self.path} has no {name}")
+        path = inside(self.path, name)
+        if name not in self._checked:
+            _check_size(path, record.size)
+            if digest.of_file(path) != record.sha256:
+                raise BundleError(f"{path} was altered: its digest does not match. Copy it again.")
+            self._checked.add(name)
+        return path
+
+    def _read_table(self) -> LatencyTable:
+        """The table measured on this device, else the first there is."""
+        names = [name for name in self.manifest.files if name.startswith("profiles/")]
+        if not names:
+            raise BundleError(f"{self.path} holds no latency table")
+        own = f"profiles/{device.this().name}.json"
+        path = self._trusted(own if own in names else names[0])
+        try:
+            return decode(LatencyTable, digest.parse(path.read_bytes()), path.name)
+        except ElastiqError as e:
+            raise BundleError(f"{path}: {e}") from e
+
+    def _check_inputs(self, point: str, inputs: Arrays) -> None:
+        first = next(iter(self.point(point).stages.values()))
+        for spec in first.inputs:
+            if spec.name not in inputs:
+                names = [s.name for s in first.inputs]
+                raise ElastiqError(f"input {spec.name!r} is missing. This model takes: {names}")
+            array = inputs[spec.name]
+            if array.shape != spec.shape or array.dtype != spec.dtype:
+                raise ElastiqError(
+                    f"input {spec.name!r} is {array.dtype}{list(array.shape)}; "
+                    f"this model takes {spec.dtype}{list(spec.shape)}"
+                )
+
+
+def runner(name: str) -> Runner:
+    """The runner module of a name."""
+    try:
+        return importlib.import_module(f"elastiq.runners.{name}")
+    except ModuleNotFoundError as e:
+        if e.name != f"elastiq.runners.{name}":
+            raise
+        raise BundleError(f"this Elastiq has no runner called {name!r}; it may be too old") from e
+
+
+def _check_size(path: Path, size: int) -> None:
+    try:
+        found = path.stat().st_size
+    except OSError as e:
+        raise BundleError(f"{path} is missing: {e.strerror}. Copy the bundle again.") from e
+    if found != size:
+        raise BundleError(f"{path} has {found} bytes instead of {size}. Copy the bundle again.")

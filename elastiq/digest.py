@@ -1,0 +1,54 @@
+"""SHA-256 of files, bytes and records; and writing files so that a power cut leaves all or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+CHUNK = 1 << 20
+
+
+def of_bytes(data: bytes | memoryview) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def of_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def canonical(value: Any) -> bytes:
+    """The one JSON spelling of a plain value, for digests."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def of_value(value: Any) -> str:
+    return of_bytes(canonical(value))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file that is never seen half-written, and survives a power cut once it is seen."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def parse(data: bytes) -> Any:
+    """Plain values from JSON bytes, without NaN or infinity."""
+
+    def refuse(constant: str) -> float:
+        raise ValueError(f"{constant} is not JSON")
+
+    return json.loads(data, parse_constant=refuse)

@@ -1,0 +1,53 @@
+"""Evaluation samples that travel with a bundle: inputs, and how each point answered them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+SEPARATOR = "::"
+
+
+@dataclass(frozen=True)
+class Samples:
+    """`inputs[name][i]`, and per point the score (0…1) and outputs that verification found."""
+
+    inputs: dict[str, np.ndarray]
+    scores: dict[str, np.ndarray]
+    outputs: dict[str, dict[str, np.ndarray]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    def input(self, index: int) -> dict[str, np.ndarray]:
+        """One sample as a request: the arrays with a batch of one."""
+        return {name: array[index : index + 1] for name, array in self.inputs.items()}
+
+    def save(self, path: Path) -> None:
+        arrays = {f"inputs{SEPARATOR}{name}": array for name, array in self.inputs.items()}
+        for point, scores in self.scores.items():
+            arrays[f"scores{SEPARATOR}{point}"] = scores
+        for point, outputs in self.outputs.items():
+            for name, array in outputs.items():
+                arrays[f"outputs{SEPARATOR}{point}{SEPARATOR}{name}"] = array
+        with path.open("wb") as file:
+            np.savez(file, **arrays)
+
+
+def load(path: Path) -> Samples:
+    """Read samples written by `Samples.save`."""
+    inputs: dict[str, np.ndarray] = {}
+    scores: dict[str, np.ndarray] = {}
+    outputs: dict[str, dict[str, np.ndarray]] = {}
+    with np.load(path, allow_pickle=False) as file:
+        for key in file.files:
+            kind, *names = key.split(SEPARATOR)
+            if kind == "inputs":
+                inputs[names[0]] = file[key]
+            elif kind == "scores":
+                scores[names[0]] = file[key]
+            else:
+                outputs.setdefault(names[0], {})[names[1]] = file[key]
+    return Samples(inputs, scores, outputs)

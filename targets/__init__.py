@@ -1,0 +1,1 @@
+"""What can be compiled for: `devices/*.toml` say what a device is, `backends/*.py` build for it."""

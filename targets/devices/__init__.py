@@ -1,0 +1,55 @@
+"""Devices: a TOML file each, read into a frozen record."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from elastiq.codec import decode
+from elastiq.errors import ElastiqError, unknown
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of device: what can be built for it, and how its engines should run."""
+
+    name: str
+    description: str
+    machines: tuple[str, ...]
+    backends: tuple[str, ...]
+    precisions: tuple[str, ...]
+    threads: int
+
+    @property
+    def here(self) -> bool:
+        """Whether this machine is one, so that engines can be run and measured on it."""
+        return platform.machine() in self.machines
+
+
+def targets() -> dict[str, Target]:
+    """Every device there is, by name."""
+    found = [read(path) for path in sorted(FOLDER.glob("*.toml"))]
+    return {target.name: target for target in found}
+
+
+def target(name: str) -> Target:
+    """The device of a name."""
+    known = targets()
+    if name not in known:
+        raise unknown("target", name, known)
+    return known[name]
+
+
+def read(path: Path) -> Target:
+    """Read one device file."""
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        import tomli as tomllib
+    try:
+        return decode(Target, tomllib.loads(path.read_text()), path.name)
+    except (OSError, tomllib.TOMLDecodeError) as e:
+        raise ElastiqError(f"{path}: {e}") from e

@@ -8,8 +8,6 @@ from math import inf
 
 from elastiq.policies import Decision, Option, Situation
 
-LOOK_AHEAD = 16
-
 
 @dataclass(frozen=True)
 class Deadline:
@@ -38,7 +36,7 @@ class Deadline:
 def budget(slacks: Sequence[float | None]) -> float:
     """The longest time that every waiting request can take, one after another, and be in time."""
     time = inf
-    for ahead, slack in enumerate(slacks[:LOOK_AHEAD]):
+    for ahead, slack in enumerate(slacks):
         if slack is not None and slack < time * (ahead + 1):
             time = slack / (ahead + 1)
     return time

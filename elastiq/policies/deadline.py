@@ -46,9 +46,9 @@ def _in_time(option: Option, stretch: float, queue: Queue) -> bool:
     Their p99s are not added up: that every one of them has a bad run does not happen.
     """
     typical, worst = option.typical * stretch, option.worst * stretch
-    # A plain loop: it runs for every option at every request.
-    for ahead, left in queue:
-        if ahead * typical + worst > left:  # noqa: SIM110
+    # A plain loop, because it runs for every option at every request.
+    for ahead, left in queue:  # noqa: SIM110
+        if ahead * typical + worst > left:
             return False
     return True
 

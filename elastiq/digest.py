@@ -1,4 +1,4 @@
-"""SHA-256 of files, bytes and records; and writing files so that a power cut leaves all or nothing."""
+"""SHA-256 of files, bytes and records, and file writes that a power cut leaves whole or undone."""
 
 from __future__ import annotations
 

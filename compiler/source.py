@@ -86,6 +86,12 @@ class SourceModel:
             return [{k: np.asarray(v) for k, v in dict(batch).items()} for batch in batches]
 
     @property
+    def metric(self) -> str:
+        """What the scores of this model mean."""
+        largest = self.points[-1]
+        return "task score" if self.can_evaluate else f"agreement with {largest} in torch"
+
+    @property
     def can_evaluate(self) -> bool:
         return callable(getattr(self._thing, "evaluate", None))
 

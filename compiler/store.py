@@ -50,7 +50,7 @@ class Store:
             self._seal(draft, dict(inputs), time.monotonic() - start)
             shutil.rmtree(entry, ignore_errors=True)
             draft.rename(entry)
-            _sync(self._entries)
+            digest.sync(self._entries)
         return entry, False
 
     @property
@@ -83,10 +83,9 @@ class Store:
         for path in sorted(draft.rglob("*")):
             if path.is_file():
                 files[path.relative_to(draft).as_posix()] = digest.of_file(path)
-                _sync(path)
         record = {"inputs": inputs, "seconds": round(seconds, 3), "files": files}
         digest.write_atomically(draft / RECORD, json.dumps(record, indent=1).encode())
-        _sync(draft)
+        digest.sync_tree(draft)
 
     def _intact(self, entry: Path) -> bool:
         """Whether an entry is there with every byte it was sealed with, weights included."""
@@ -103,11 +102,3 @@ def weights_of(entry: Path) -> tuple[str, ...]:
     """The weight files that an entry refers to, which it lists in `weights.json`."""
     path = entry / "weights.json"
     return tuple(json.loads(path.read_text())) if path.exists() else ()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -52,3 +52,19 @@ def parse(data: bytes) -> Any:
         raise ValueError(f"{constant} is not JSON")
 
     return json.loads(data, parse_constant=refuse)
+
+
+def sync(path: Path) -> None:
+    """Make a file or folder survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Make all that lies in a folder survive a power cut."""
+    for path in folder.rglob("*"):
+        sync(path)
+    sync(folder)

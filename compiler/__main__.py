@@ -1,0 +1,5 @@
+"""`python -m compiler` is `elastiq`."""
+
+from compiler.cli import main
+
+main()

@@ -81,14 +81,17 @@ def _fill(contents: _Contents, draft: Path) -> None:
     table = json.dumps(plain(contents.table), indent=1) + "\n"
     (draft / "profiles" / f"{contents.table.device}.json").write_text(table)
     _samples(contents).save(draft / SAMPLES)
-    page = report.render(_manifest(contents, {}), contents.table)
+    page = report.render(_manifest(contents, _files(draft)), contents.table)
     (draft / "report.html").write_text(page)
-    files = {
+    (draft / manifest.FILE).write_bytes(_manifest(contents, _files(draft)).to_json())
+
+
+def _files(draft: Path) -> dict[str, FileRecord]:
+    return {
         path.relative_to(draft).as_posix(): FileRecord(digest.of_file(path), path.stat().st_size)
         for path in sorted(draft.rglob("*"))
         if path.is_file()
     }
-    (draft / manifest.FILE).write_bytes(_manifest(contents, files).to_json())
 
 
 def _manifest(contents: _Contents, files: dict[str, FileRecord]) -> Manifest:

@@ -81,3 +81,7 @@ def main(arguments: list[str] | None = None) -> Any:
 def _fail(message: str) -> None:
     click.echo(f"elastiq: {message}", err=True)
     sys.exit(USER_MISTAKE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,0 @@
-"""`python -m compiler` is `elastiq`."""
-
-from compiler.cli import main
-
-main()

@@ -1,8 +1,20 @@
-"""Policies choose an operating point. What they see and what they answer is defined here."""
+"""Policies choose an operating point. What they see and what they answer is defined here.
+
+A policy module offers `policy(**options)`, which makes one.
+"""
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from elastiq.errors import ElastiqError, unknown
+
+if TYPE_CHECKING:
+    from elastiq.protocols import Policy
 
 
 @dataclass(frozen=True)
@@ -34,3 +46,24 @@ class Decision:
 
     index: int
     why: str
+
+
+def names() -> list[str]:
+    """Every policy there is."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def policy(name: str, **options: Any) -> Policy:
+    """The policy of a name: `policy("fixed", point="queries=16")`."""
+    if name not in names():
+        raise unknown("policy", name, names())
+    make = importlib.import_module(f"elastiq.policies.{name}").policy
+    takes = inspect.signature(make).parameters
+    for option in options:
+        if option not in takes:
+            raise unknown(f"option of the {name} policy", option, takes)
+    for option, parameter in takes.items():
+        if option not in options and parameter.default is parameter.empty:
+            raise ElastiqError(f"the {name} policy needs the option {option!r}")
+    made: Policy = make(**options)
+    return made

@@ -1,0 +1,89 @@
+"""Takes a share of the CPU from everybody else: to measure under load, and to test under load.
+
+This file is also the program of its child processes, which is why it imports nothing of Elastiq
+before it has to.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from types import TracebackType
+
+PERIOD = 0.02
+
+
+class Burner:
+    """Keeps every core busy for `load` (0…1) of the time, from `with` to its end.
+
+    One process a core, each working for that share of each period: at 0.5 on two cores, both are
+    half busy. The kernel may move processes between cores. They end with this process, however
+    it ends.
+    """
+
+    def __init__(self, load: float) -> None:
+        if not 0.0 <= load <= 1.0:
+            from elastiq.errors import ElastiqError
+
+            raise ElastiqError(f"a background load is between 0 and 1, not {load:g}")
+        self.load = load
+        self._children: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Burner:
+        for _ in range(cores() if self.load else 0):
+            command = [sys.executable, "-I", "-S", __file__, str(self.load), str(os.getpid())]
+            self._children.append(subprocess.Popen(command, stdout=subprocess.PIPE))
+        for child in self._children:
+            if child.stdout is not None:
+                child.stdout.read(1)  # it burns from now on
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for child in self._children:
+            child.kill()
+        for child in self._children:
+            child.wait()
+            if child.stdout is not None:
+                child.stdout.close()
+        self._children.clear()
+
+    @property
+    def pids(self) -> list[int]:
+        return [child.pid for child in self._children]
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def burn(load: float, parent: int) -> None:
+    """Take `load` of one core's time until the parent process is gone."""
+    began, owed = time.monotonic(), 0.0
+    while os.getppid() == parent:
+        # Uneven periods: the kernel counts busy ticks, and would see even ones all or not at all.
+        period = PERIOD * random.uniform(0.5, 1.5)
+        # What others kept us from taking is made up for, but never more than one period of it.
+        owed = min(owed, PERIOD) + load * period
+        taken = time.process_time()
+        while time.process_time() - taken < owed and time.monotonic() - began < period:
+            pass
+        owed -= time.process_time() - taken
+        time.sleep(max(0.0, began + period - time.monotonic()))
+        began = max(began + period, time.monotonic() - PERIOD)
+
+
+if __name__ == "__main__":
+    sys.stdout.write("b")
+    sys.stdout.flush()
+    burn(float(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,35 @@
+"""What the latency table gets wrong today (a hot chip, a slower clock), learnt from answers."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+LOWEST, HIGHEST = 0.5, 4.0
+WEIGHT = 0.1
+MEDIAN_OF = 3
+HALF_LIFE = 30.0
+
+
+class Correction:
+    """`factor` follows actual/predicted: slowly, within bounds, and back to 1 when it idles."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.factor = 1.0
+        self._clock = clock
+        self._learnt = clock()
+        self._recent: deque[float] = deque([1.0] * MEDIAN_OF, maxlen=MEDIAN_OF)
+
+    def learn(self, actual: float, predicted: float) -> None:
+        """Take in one run; one alone, however long, changes nothing."""
+        if not (actual > 0.0 and predicted > 0.0):
+            return
+        self._recent.append(actual / predicted)
+        ratio = sorted(self._recent)[MEDIAN_OF // 2]
+        now = self._clock()
+        # What was learnt long ago says little: without forgetting, a bad minute would bar the
+        # costly points for ever, on a device where only they could show that it is over.
+        kept = 1.0 + (self.factor - 1.0) * 0.5 ** ((now - self._learnt) / HALF_LIFE)
+        self._learnt = now
+        self.factor = min(HIGHEST, max(LOWEST, kept + WEIGHT * (ratio - kept)))

@@ -1,0 +1,216 @@
+"""One thread that answers requests in order, each at the point that the dispatcher chooses."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass
+from itertools import islice
+from math import isnan
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from elastiq.dispatcher import Choice, Dispatcher
+from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull
+from elastiq.load import LoadMonitor
+from elastiq.policies import policy as find_policy
+from elastiq.protocols import Arrays
+
+if TYPE_CHECKING:
+    from elastiq.bundle import Bundle
+
+log = logging.getLogger(__name__)
+
+LIMIT = 64
+LOOK_AHEAD = 16  # requests behind the first whose deadlines the dispatcher is told
+
+Execute = Callable[[str, Arrays], dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request gets. `waited` in the queue and `took` in the engine, in seconds."""
+
+    outputs: dict[str, np.ndarray]
+    waited: float
+    took: float
+    choice: Choice
+
+    @property
+    def point(self) -> str:
+        return self.choice.point
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """Inputs and the future that their answer goes to. `expires` is a moment, or None."""
+
+    inputs: Arrays
+    arrived: float
+    expires: float | None
+    future: Future[Answer]
+
+    def expired(self, now: float) -> bool:
+        return self.expires is not None and self.expires <= now
+
+    def refuse(self, now: float) -> None:
+        """Tell whoever waits that the deadline has passed, unless they have given up."""
+        if self.future.set_running_or_notify_cancel():
+            waited = 1e3 * (now - self.arrived)
+            self.future.set_exception(
+                DeadlineMissed(f"the deadline passed after {waited:.1f} ms in the queue")
+            )
+
+
+class Worker:
+    """Answers requests first come, first served; at most `limit` wait. Inputs are not copied."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        execute: Execute,
+        limit: int = LIMIT,
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._execute = execute
+        self._limit = limit
+        self._on_close = on_close
+        self._queue: deque[Request] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="elastiq-worker", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their turn."""
+        return len(self._queue)
+
+    def submit(self, inputs: Arrays, deadline: float | None = None) -> Future[Answer]:
+        """Queue a request to be answered within `deadline` seconds. Raises QueueFull."""
+        if deadline is not None and isnan(deadline):
+            raise ElastiqError("the deadline is not a number of seconds")
+        now = time.perf_counter()
+        expires = None if deadline is None else now + deadline
+        request = Request(inputs, now, expires, Future())
+        missed: list[Request] = []
+        try:
+            with self._changed:
+                if self._closed:
+                    raise ElastiqError("the worker is closed and takes no more requests")
+                if len(self._queue) >= self._limit:
+                    missed = self._make_room(now)
+                if len(self._queue) >= self._limit:
+                    raise QueueFull(f"{self._limit} requests are waiting already. Try later.")
+                self._queue.append(request)
+                self._changed.notify()
+        finally:
+            # Outside the lock: a future runs the callbacks of whoever waits for it.
+            for late in missed:
+                late.refuse(now)
+        return request.future
+
+    def close(self, drain: bool = True) -> None:
+        """Take no more requests, answer those waiting (or cancel them), and end."""
+        with self._changed:
+            self._closed = True
+            dropped = [] if drain else list(self._queue)
+            if not drain:
+                self._queue.clear()
+            self._changed.notify()
+        for request in dropped:
+            request.future.cancel()
+            request.future.set_running_or_notify_cancel()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close(drain=kind is None)
+
+    def _run(self) -> None:
+        try:
+            while self._next():
+                pass
+        finally:
+            self._on_close()
+
+    def _next(self) -> bool:
+        try:
+            return self._serve_one()
+        except InvalidStateError:
+            log.warning("a request was answered by somebody else meanwhile; its answer is lost")
+            return True
+
+    def _serve_one(self) -> bool:
+        """Serve the first request; False when the worker is closed and has none left."""
+        with self._changed:
+            while not self._queue:
+                if self._closed:
+                    return False
+                self._changed.wait()
+            request = self._queue.popleft()
+            now = time.perf_counter()
+            slacks = self._slacks(request, now)
+        if request.expired(now):
+            request.refuse(now)
+        elif request.future.set_running_or_notify_cancel():
+            self._answer(request, slacks)
+        return True
+
+    def _answer(self, request: Request, slacks: list[float | None]) -> None:
+        try:
+            choice = self._dispatcher.decide(slacks)
+            start = time.perf_counter()
+            outputs = self._execute(choice.point, request.inputs)
+            took = time.perf_counter() - start
+            self._dispatcher.learn(choice, took)
+        except BaseException as e:  # whatever an engine raises is its requester's, not ours
+            request.future.set_exception(e)
+            del request  # else error, frame and future hold each other, and the inputs, for long
+        else:
+            answer = Answer(outputs, start - request.arrived, took, choice)
+            request.future.set_result(answer)
+
+    def _slacks(self, first: Request, now: float) -> list[float | None]:
+        """The time left to the first and to those behind it that will still be served."""
+        slacks = [None if first.expires is None else first.expires - now]
+        for request in islice(self._queue, LOOK_AHEAD):
+            if request.expires is None:
+                slacks.append(None)
+            elif request.expires > now and not request.future.cancelled():
+                slacks.append(request.expires - now)
+        return slacks
+
+    def _make_room(self, now: float) -> list[Request]:
+        """Drop the requests nobody waits for any more; those that expired are to be refused."""
+        live: list[Request] = []
+        gone: list[Request] = []
+        for request in self._queue:  # once, for a request may be cancelled while we look
+            (gone if request.future.cancelled() or request.expired(now) else live).append(request)
+        self._queue.clear()
+        self._queue.extend(live)
+        return gone
+
+
+def serve(bundle: Bundle, policy: str = "deadline", limit: int = LIMIT, **options: Any) -> Worker:
+    """A worker over a bundle's points: load watched, engines chosen by the named policy."""
+    monitor = LoadMonitor()
+    chosen = find_policy(policy, **options)
+    dispatcher = Dispatcher(bundle.manifest.points, bundle.table, chosen, monitor)
+    monitor.start()
+    return Worker(dispatcher, bundle.execute, limit, on_close=monitor.stop)

@@ -69,7 +69,13 @@ def elastiq() -> None:
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line. A user's mistake is one line and exit code 2; a bug keeps its trace."""
     try:
-        return elastiq(arguments, prog_name="elastiq")
+        return elastiq(arguments, prog_name="elastiq", standalone_mode=False)
+    except click.exceptions.Exit as e:
+        sys.exit(e.exit_code)
+    except click.Abort:
+        _fail("stopped; run the same command to go on")
+    except click.ClickException as e:
+        _fail(e.format_message())
     except ElastiqError as e:
         _fail(str(e))
     except OSError as e:

@@ -6,15 +6,17 @@ import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from compiler import source
 from compiler.config import Config
-from compiler.source import SourceModel
 from elastiq import manifest
 from elastiq.errors import ElastiqError, unknown
 from elastiq.records import Point
 from targets.backends import backend
 from targets.devices import Target, target
+
+if TYPE_CHECKING:
+    from compiler.source import SourceModel
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,13 @@ def plan(config: Config) -> Plan:
     for precision in precisions:
         if precision not in chosen.precisions:
             raise unknown(f"precision of {chosen.name}", precision, chosen.precisions)
+    if config.output:
+        check_output(Path(config.output))
+    # Torch and the quantizer take seconds to load, so what needs neither was checked before.
+    from calibration.recipes import recipe
+    from compiler import source
+
+    recipe(config.recipe)
     model = source.load(config.model)
     output = Path(config.output or f"{model.name}.elastiq")
     check_output(output)

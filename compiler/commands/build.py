@@ -10,6 +10,8 @@ import click
 
 from compiler import config
 from compiler.commands import options
+from compiler.plan import plan
+from compiler.progress import Progress
 
 HELP = {
     "build": "Make a bundle from MODEL: trace, quantize, compile, verify, profile and bundle it.",
@@ -40,13 +42,10 @@ def _run(name: str, flags: dict[str, Any]) -> None:
     given = flags.pop("config")
     path = Path(given) if given else _here()
     settings = config.read(path, flags)
-    # Torch takes seconds to load, so mistakes that need no model are found before it.
-    from compiler import pipeline, summary
-    from compiler.plan import plan
-    from compiler.progress import Progress
+    planned = plan(settings)
+    from compiler import pipeline, summary  # with torch behind them
     from compiler.store import Store
 
-    planned = plan(settings)
     until = "bundle" if name == "build" else name
     with Progress(planned.tasks, silent=as_json) as progress:
         built = pipeline.build(planned, Store.default(), progress, until)

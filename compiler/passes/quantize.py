@@ -24,7 +24,6 @@ def quantize(
     progress: Progress,
 ) -> tuple[Graph, ...]:
     """One INT8 graph for each FP32 graph."""
-    recipes.recipe(recipe)
     batches = model.calibration()
     quantized = []
     for graph in traced:

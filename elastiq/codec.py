@@ -40,7 +40,8 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
         if len(kinds) != len(data):
             raise ElastiqError(f"{where}: expected {len(kinds)} values, found {len(data)}")
         return tuple(
-            _decode(k, item, f"{where}[{i}]") for i, (k, item) in enumerate(zip(kinds, data))
+            _decode(k, item, f"{where}[{i}]")
+            for i, (k, item) in enumerate(zip(kinds, data, strict=True))
         )
     if origin is dict and isinstance(data, dict):
         return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in data.items()}

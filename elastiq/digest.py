@@ -1,4 +1,4 @@
-"""SHA-256 of files, bytes and records; and writing files so that a power cut leaves all or nothing."""
+"""SHA-256 of files, bytes and records, and file writes that a power cut leaves whole or undone."""
 
 from __future__ import annotations
 
@@ -52,3 +52,19 @@ def parse(data: bytes) -> Any:
         raise ValueError(f"{constant} is not JSON")
 
     return json.loads(data, parse_constant=refuse)
+
+
+def sync(path: Path) -> None:
+    """Make a file or folder survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Make all that lies in a folder survive a power cut."""
+    for path in folder.rglob("*"):
+        sync(path)
+    sync(folder)

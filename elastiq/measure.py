@@ -42,8 +42,7 @@ def _turns(
     """Whose turn it is, until every engine is stable with enough samples, or its time is up."""
     waiting = list(windows)
     while waiting:
-        for name in waiting:
-            yield name
+        yield from waiting
         waiting = [
             name for name in waiting if not _settled(windows[name]) and spent[name] < seconds
         ]

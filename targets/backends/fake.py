@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from elastiq.errors import missing
 from elastiq.records import Graph
 from elastiq.runners.fake import GRAPH, SETTINGS
 
@@ -17,7 +18,10 @@ on_device = False
 
 
 def toolchain() -> str:
-    return f"onnx {version('onnx')}"
+    try:
+        return f"onnx {version('onnx')}"
+    except PackageNotFoundError as e:
+        raise missing("onnx", "compile") from e
 
 
 def build(graph: Graph, out: Path) -> None:

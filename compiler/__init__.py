@@ -1,0 +1,1 @@
+"""From a model to a bundle: `pipeline.py` is the whole product in one page."""

@@ -1,0 +1,1 @@
+"""The commands, one module each (the passes share one): each exposes a click `command`."""

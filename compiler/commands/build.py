@@ -1,0 +1,60 @@
+"""`elastiq build`, and the passes one by one: the same options, stopping where they are told to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compiler import config
+from compiler.commands import options
+from compiler.plan import plan
+from compiler.progress import Progress
+
+HELP = {
+    "build": "Make a bundle from MODEL: trace, quantize, compile, verify, profile and bundle it.",
+    "trace": "Trace MODEL at each of its points into ONNX graphs, checked node by node.",
+    "quantize": "Trace MODEL and quantize its graphs to INT8.",
+    "compile": "Trace and quantize MODEL, and build an engine of every graph.",
+    "verify": "Compile MODEL and hold the answers of every engine against those of the model.",
+    "profile": "Verify MODEL's engines and measure what each costs on this machine.",
+    "bundle": "Make a bundle from MODEL; the same as build.",
+}
+
+
+def _make(name: str) -> click.Command:
+    @click.command(name, help=f"{HELP[name]}\n\n\b\nelastiq {name} {options.MODEL_EXAMPLE}")
+    @options.building
+    @options.as_json
+    def command(**flags: Any) -> None:
+        _run(name, flags)
+
+    return command
+
+
+commands = {name: _make(name) for name in HELP}
+
+
+def _run(name: str, flags: dict[str, Any]) -> None:
+    as_json = flags.pop("as_json")
+    given = flags.pop("config")
+    path = Path(given) if given else _here()
+    settings = config.read(path, flags)
+    planned = plan(settings)
+    from compiler import pipeline, summary  # with torch behind them
+    from compiler.store import Store
+
+    until = "bundle" if name == "build" else name
+    with Progress(planned.tasks, silent=as_json) as progress:
+        built = pipeline.build(planned, Store.default(), progress, until)
+    if as_json:
+        click.echo(json.dumps(summary.as_dict(built), indent=1))
+    else:
+        click.echo(summary.as_text(built))
+
+
+def _here() -> Path | None:
+    path = Path(config.FILE)
+    return path if path.is_file() else None

@@ -1,0 +1,51 @@
+"""`elastiq check`: whether a bundle is whole and does here what it did where it was built."""
+
+from __future__ import annotations
+
+import json
+
+import click
+import numpy as np
+
+import elastiq
+from compiler.commands import options
+from elastiq.bundle import Bundle
+from elastiq.errors import BundleError
+
+TOLERANCE = 0.02  # of the largest output: another CPU's kernels round INT8 sums otherwise
+SAMPLES = 8
+
+
+@click.command(
+    help="Check every file of BUNDLE against its digest, and every point's answers against those "
+    "it was verified with.\n\n\b\nelastiq check perceiver.elastiq"
+)
+@options.bundle
+@options.as_json
+def command(bundle: str, as_json: bool) -> None:
+    with elastiq.open(bundle) as opened:
+        files = opened.check()
+        errors = {
+            point.name: _largest_error(opened, point.name) for point in opened.manifest.points
+        }
+    wrong = [name for name, error in errors.items() if not error <= TOLERANCE]
+    if wrong:
+        raise BundleError(
+            f"{bundle} answers otherwise on this device at {', '.join(wrong)} "
+            f"(error {max(errors[name] for name in wrong):.2g}). Build it for this device."
+        )
+    if as_json:
+        click.echo(json.dumps({"files": files, "errors": errors}))
+    else:
+        click.echo(f"{bundle} is whole: {files} files, {len(errors)} points answer as verified")
+
+
+def _largest_error(bundle: Bundle, point: str) -> float:
+    samples = bundle.samples()
+    worst = 0.0
+    for index in range(min(SAMPLES, len(samples))):
+        answer = bundle.execute(point, samples.input(index))
+        for name, golden in samples.outputs[point].items():
+            scale = max(float(np.abs(golden).max()), 1e-6)
+            worst = max(worst, float(np.abs(answer[name] - golden[index]).max()) / scale)
+    return worst

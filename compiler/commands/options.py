@@ -1,0 +1,62 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+MODEL_EXAMPLE = "zoo.perceiver:model -t cpu-x86 --points queries=16,32,64"
+Decorated = Callable[..., Any]
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+
+
+def bundle(function: Decorated) -> Decorated:
+    """The bundle that a command is about."""
+    return click.argument("bundle", type=click.Path())(function)
+
+
+def _listed(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    return tuple(value)
+
+
+def _shares(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    if not value:
+        return ()
+    try:
+        return tuple(float(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of numbers such as 0,0.5,1") from None
+
+
+def building(function: Decorated) -> Decorated:
+    """The settings of a build; each overrides its key in elastiq.toml."""
+    for option in reversed(_BUILDING):
+        function = option(function)
+    return function
+
+
+_BUILDING = (
+    click.argument("model", required=False),
+    click.option("-t", "--target", help="The device to build for; see `elastiq targets`."),
+    click.option("--points", multiple=True, callback=_listed, help="Only these: queries=16,32,64."),
+    click.option(
+        "--backend", "backends", multiple=True, callback=_listed, help="Only this backend."
+    ),
+    click.option("--precision", "precisions", multiple=True, callback=_listed, help="Only this."),
+    click.option(
+        "--accuracy-drop", type=float, help="Points of accuracy an engine may cost. [0.5]"
+    ),
+    click.option("--recipe", help="How to quantize. [portable]"),
+    click.option("--calibration-samples", type=int, help="Samples to calibrate with. [128]"),
+    click.option("--threads", type=int, help="Threads per engine. [what the target says]"),
+    click.option("--loads", callback=_shares, help="Load levels to profile at. [0,0.5,1]"),
+    click.option("--profile-seconds", type=float, help="At most, per engine and load. [2]"),
+    click.option(
+        "--keep", type=click.Choice(["fastest", "all"]), help="Engines to ship. [fastest]"
+    ),
+    click.option("-o", "--output", help="The bundle to write. [MODEL's name + .elastiq]"),
+    click.option("--config", help="A build file. [elastiq.toml, if there is one]"),
+)

@@ -1,0 +1,60 @@
+"""What to build: read from `elastiq.toml` and the command line, checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from elastiq.codec import decode
+from elastiq.errors import ElastiqError
+
+FILE = "elastiq.toml"
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of a build: the keys of elastiq.toml, and the options of `elastiq build`."""
+
+    model: str = ""
+    target: str = "cpu-x86"
+    points: tuple[str, ...] = ()  # queries=16,32: only these values of the knob
+    backends: tuple[str, ...] = ()  # none: those of the target
+    precisions: tuple[str, ...] = ()  # none: those of the target
+    accuracy_drop: float = 0.5  # points of the task metric that an engine may cost
+    recipe: str = "portable"
+    calibration_samples: int = 128
+    threads: int = 0  # 0: what the target says
+    loads: tuple[float, ...] = (0.0, 0.5, 1.0)  # shares of the CPU taken by others in the profile
+    profile_seconds: float = 2.0  # at most, per engine and load
+    keep: str = "fastest"  # or "all"
+    output: str = ""
+
+    def __post_init__(self) -> None:
+        if self.keep not in ("fastest", "all"):
+            raise ElastiqError(f"keep is {self.keep!r}; it must be 'fastest' or 'all'")
+        if self.accuracy_drop < 0:
+            raise ElastiqError("accuracy_drop must not be negative")
+        if self.calibration_samples < 1 or self.profile_seconds <= 0 or self.threads < 0:
+            raise ElastiqError("calibration_samples, profile_seconds and threads must be positive")
+        if any(not 0 <= load <= 1 for load in self.loads) or 0.0 not in self.loads:
+            raise ElastiqError("loads must lie between 0 and 1 and include 0")
+
+
+def read(path: Path | None, flags: Mapping[str, Any]) -> Config:
+    """The settings of a file, overridden by the flags that were given."""
+    config = _from_file(path) if path else Config()
+    given = {name: value for name, value in flags.items() if value not in (None, ())}
+    return replace(config, **given)
+
+
+def _from_file(path: Path) -> Config:
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        import tomli as tomllib
+    try:
+        return decode(Config, tomllib.loads(path.read_text()), path.name)
+    except (OSError, tomllib.TOMLDecodeError) as e:
+        raise ElastiqError(f"{path}: {e}") from e

@@ -1,0 +1,181 @@
+"""Bundle: everything a device needs, in one folder that appears whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from compiler.passes.verify import SHIPPED, Verified, load_answers
+from compiler.plan import Plan, check_output
+from compiler.store import weights_of
+from elastiq import digest, manifest
+from elastiq.bundle import SAMPLES, WEIGHTS
+from elastiq.codec import plain
+from elastiq.errors import ElastiqError
+from elastiq.latency import LatencyTable
+from elastiq.manifest import FileRecord, Manifest
+from elastiq.records import EngineRecord, Graph, PointRecord, StageRecord
+from elastiq.samples import Samples
+from profiles import report
+from profiles.choice import Choice
+from targets.backends import backend
+
+STORE_ONLY = shutil.ignore_patterns("entry.json", "weights.json")
+
+
+def bundle(
+    plan: Plan,
+    verified: tuple[Verified, ...],
+    choices: Mapping[str, Choice],
+    table: LatencyTable,
+) -> Path:
+    """Write the bundle beside its final place, then move it there."""
+    out = plan.output
+    check_output(out)  # it may have changed since the plan was made
+    contents = _contents(plan, verified, choices, table)
+    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        _fill(contents, draft)
+        draft.chmod(0o755)
+        digest.sync_tree(draft)
+        _replace(draft, out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return out
+
+
+@dataclass(frozen=True)
+class _Contents:
+    plan: Plan
+    chosen: dict[str, Verified]  # by point, cheapest first
+    kept: tuple[Verified, ...]
+    choices: Mapping[str, Choice]
+    table: LatencyTable
+
+
+def _contents(
+    plan: Plan,
+    verified: tuple[Verified, ...],
+    choices: Mapping[str, Choice],
+    table: LatencyTable,
+) -> _Contents:
+    chosen = {}
+    for point, choice in choices.items():
+        chosen[point] = next(v for v in verified if v.candidate == choice.candidate)
+    kept = verified if plan.config.keep == "all" else tuple(chosen.values())
+    return _Contents(plan, chosen, kept, choices, table)
+
+
+def _fill(contents: _Contents, draft: Path) -> None:
+    for verified in contents.kept:
+        for built in verified.variant.engines.values():
+            shutil.copytree(built.folder, draft / _engine_folder(built.key), ignore=STORE_ONLY)
+            _copy_graph(built.graph, draft)
+            for name in (*built.weights, *weights_of(built.graph.path.parent)):
+                _copy_weight(built.graph.weights / name, draft / WEIGHTS)
+    (draft / "profiles").mkdir()
+    table = json.dumps(plain(contents.table), indent=1) + "\n"
+    (draft / "profiles" / f"{contents.table.device}.json").write_text(table)
+    _samples(contents).save(draft / SAMPLES)
+    page = report.render(_manifest(contents, _files(draft)), contents.table)
+    (draft / "report.html").write_text(page)
+    (draft / manifest.FILE).write_bytes(_manifest(contents, _files(draft)).to_json())
+
+
+def _files(draft: Path) -> dict[str, FileRecord]:
+    return {
+        path.relative_to(draft).as_posix(): FileRecord(digest.of_file(path), path.stat().st_size)
+        for path in sorted(draft.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _manifest(contents: _Contents, files: dict[str, FileRecord]) -> Manifest:
+    plan = contents.plan
+    return Manifest(
+        schema_version=manifest.SCHEMA_VERSION,
+        name=plan.model.name,
+        driver=plan.model.driver,
+        target=plan.target.name,
+        metric=plan.model.metric,
+        threads=plan.threads,
+        points=tuple(_point(v, contents.choices[name]) for name, v in contents.chosen.items()),
+        engines=tuple(engine for verified in contents.kept for engine in _engines(verified)),
+        files=files,
+        toolchain={name: backend(name).toolchain() for name in plan.backends},
+    )
+
+
+def _point(verified: Verified, choice: Choice) -> PointRecord:
+    stages = {
+        stage: StageRecord(built.graph.inputs, built.graph.outputs, built.key, choice.why)
+        for stage, built in verified.variant.engines.items()
+    }
+    point = verified.variant.point
+    return PointRecord(point.name, dict(point.settings), verified.quality.score, stages)
+
+
+def _engines(verified: Verified) -> list[EngineRecord]:
+    return [
+        EngineRecord(
+            point=built.graph.point.name,
+            stage=stage,
+            backend=built.backend,
+            precision=built.graph.precision,
+            runner=built.runner,
+            folder=_engine_folder(built.key),
+            weights=built.weights,
+            executed=True,
+            quality=verified.quality,
+        )
+        for stage, built in verified.variant.engines.items()
+    ]
+
+
+def _samples(contents: _Contents) -> Samples:
+    first = next(iter(contents.chosen.values()))
+    inputs, _, _ = load_answers(first.reference)
+    scores, outputs = {}, {}
+    for name, verified in contents.chosen.items():
+        _, answers, marks = load_answers(verified.answers)
+        scores[name] = marks[:SHIPPED]
+        outputs[name] = {key: array[:SHIPPED] for key, array in answers.items()}
+    return Samples(inputs, scores, outputs)
+
+
+def _engine_folder(key: str) -> str:
+    point, stage, backend, precision = key.split("/")
+    return f"engines/{backend}/{point}/{stage}/{precision}"
+
+
+def _copy_graph(graph: Graph, draft: Path) -> None:
+    target = draft / "graphs" / graph.point.name / f"{graph.stage}.{graph.precision}.onnx"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(graph.path, target)
+
+
+def _copy_weight(source: Path, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    target = folder / source.name
+    if target.exists():
+        return
+    shutil.copyfile(source, target)
+    if digest.of_file(target) != source.name:
+        source.unlink()
+        raise ElastiqError(f"{source} was damaged in the store; it is removed. Build again.")
+
+
+def _replace(draft: Path, out: Path) -> None:
+    """Put the draft in the place of an older bundle, which stays whole until then."""
+    if out.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old.", dir=out.parent))
+        out.rename(old / out.name)
+        draft.rename(out)
+        shutil.rmtree(old)
+    else:
+        draft.rename(out)
+    digest.sync(out.parent)

@@ -1,0 +1,73 @@
+"""Profile: what each engine costs on this device, at each level of load from other programs."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from compiler.passes.compile import BuiltEngine
+from compiler.progress import Progress
+from compiler.store import Store
+from elastiq import device
+from elastiq.burner import Burner
+from elastiq.codec import decode, plain
+from elastiq.latency import LatencyTable, Row
+from elastiq.measure import measure
+from elastiq.records import TensorSpec
+
+ROWS = "rows.json"
+
+
+def profile(
+    engines: tuple[BuiltEngine, ...],
+    loads: tuple[float, ...],
+    seconds: float,
+    threads: int,
+    store: Store,
+    progress: Progress,
+) -> LatencyTable:
+    """The latency table of these engines on this machine, one level of load after another."""
+    rows: list[Row] = []
+    circumstances = device.circumstances() | {"threads": str(threads)}
+    for load in loads:
+        with progress.task(f"profile at {load:.0%} load") as task:
+            inputs = {
+                "engines": sorted(engine.folder.name for engine in engines),
+                "load": load,
+                "seconds": seconds,
+                "circumstances": circumstances,
+            }
+            entry, task.cached = store.produce(
+                "profile",
+                inputs,
+                lambda folder, load=load: _measure(engines, load, seconds, threads, folder),
+            )
+        found = json.loads((entry / ROWS).read_text())
+        rows.extend(decode(Row, row, ROWS) for row in found)
+    return LatencyTable(device.this().name, True, circumstances, tuple(rows))
+
+
+def _measure(
+    engines: tuple[BuiltEngine, ...], load: float, seconds: float, threads: int, folder: Path
+) -> None:
+    with ExitStack() as stack:
+        runs = {}
+        for built in engines:
+            engine = built.load(threads)
+            stack.callback(engine.close)
+            feed = example(built.graph.inputs)
+            runs[built.key] = lambda engine=engine, feed=feed: engine(feed)
+        if load:
+            stack.enter_context(Burner(load))
+        measured = measure(runs, seconds)
+    rows = [plain(Row(key, load, latency)) for key, latency in measured.items()]
+    (folder / ROWS).write_text(json.dumps(rows))
+
+
+def example(specs: tuple[TensorSpec, ...]) -> dict[str, np.ndarray]:
+    """Inputs of a signature: what flows does not change what a static engine costs."""
+    generator = np.random.default_rng(0)
+    return {spec.name: generator.standard_normal(spec.shape).astype(spec.dtype) for spec in specs}

@@ -1,0 +1,150 @@
+"""Trace: each stage of each point of a torch model becomes an ONNX graph that computes the same."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from compiler.passes import export_check
+from compiler.progress import Progress
+from compiler.source import SourceModel, Stage, state_digest
+from compiler.store import Store
+from elastiq.codec import decode, plain
+from elastiq.errors import ElastiqError
+from elastiq.records import Graph, Point, TensorSpec
+from targets import graphs
+
+OPSET = 20  # the newest that keeps LayerNormalization and Gelu whole and emits no Attention op
+FILE = "graph.onnx"
+SIGNATURE = "signature.json"
+
+
+def trace(
+    model: SourceModel, points: tuple[Point, ...], store: Store, progress: Progress
+) -> tuple[Graph, ...]:
+    """One FP32 graph per point and stage, each checked node by node against torch."""
+    traced = []
+    for point in points:
+        for name, stage in model.stages[point].items():
+            with progress.task(f"trace {point} {name}") as task:
+                inputs = {
+                    "model": model.digest,
+                    "state": state_digest(stage.module),
+                    "example": {k: [str(v.dtype), list(v.shape)] for k, v in stage.inputs.items()},
+                    "point": point.name,
+                    "stage": name,
+                    "opset": OPSET,
+                    "tools": {tool: version(tool) for tool in ("torch", "onnx", "onnxscript")},
+                }
+                where = f"{model.spec} at {point}, stage {name!r}"
+                entry, task.cached = store.produce(
+                    "trace",
+                    inputs,
+                    lambda folder, s=stage, w=where: _export(s, w, folder, store.weights),
+                )
+            traced.append(read_graph(entry, point, name, "fp32", store))
+    return tuple(traced)
+
+
+def read_graph(entry: Path, point: Point, stage: str, precision: str, store: Store) -> Graph:
+    """The graph in a store entry, with the signature written beside it."""
+    signature = json.loads((entry / SIGNATURE).read_text())
+    inputs, outputs = (
+        tuple(decode(TensorSpec, spec, SIGNATURE) for spec in signature[side])
+        for side in ("inputs", "outputs")
+    )
+    return Graph(point, stage, precision, entry / FILE, store.weights, inputs, outputs)
+
+
+def write_signature(
+    folder: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+) -> None:
+    (folder / SIGNATURE).write_text(
+        json.dumps({"inputs": plain(inputs), "outputs": plain(outputs)})
+    )
+
+
+def _export(stage: Stage, where: str, folder: Path, weights: Path) -> None:
+    with _quiet(), torch.no_grad():
+        outputs = _outputs(stage, where)
+        program = _to_onnx(stage, where, list(outputs))
+        nodes, worst = export_check.compare(program, stage, where)
+    model = program.model_proto
+    _strip(model)
+    graphs.save(model, folder / FILE, weights)
+    inputs = {name: tensor.numpy() for name, tensor in stage.inputs.items()}
+    write_signature(folder, _specs(inputs), _specs(outputs))
+    (folder / "check.json").write_text(json.dumps({"nodes": nodes, "worst_error": worst}))
+
+
+def _outputs(stage: Stage, where: str) -> dict[str, np.ndarray]:
+    """What the module answers, by name: a dict names its outputs, a lone tensor is `output`."""
+    try:
+        answer = stage.module(**stage.inputs)
+    except Exception as e:  # the module is the user's own code
+        raise ElastiqError(f"{where}: the module fails on its own example: {e}") from e
+    named = {"output": answer} if isinstance(answer, torch.Tensor) else answer
+    if not isinstance(named, dict) or not all(isinstance(v, torch.Tensor) for v in named.values()):
+        raise ElastiqError(f"{where}: the module must return a tensor or a dict of tensors")
+    return {name: tensor.detach().numpy() for name, tensor in named.items()}
+
+
+def _to_onnx(stage: Stage, where: str, outputs: list[str]) -> Any:
+    try:
+        exported = torch.export.export(stage.module, (), dict(stage.inputs))
+    except Exception as e:  # torch.export raises many kinds, some of them private
+        raise ElastiqError(f"{where}: {export_check.explain_capture(e)}") from e
+    try:
+        return torch.onnx.export(
+            exported,
+            (),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(stage.inputs),
+            output_names=outputs,
+            verbose=False,
+        )
+    except Exception as e:  # the exporter's errors are private, and an op's own code may raise
+        raise ElastiqError(f"{where}: {export_check.explain_conversion(exported, e)}") from e
+
+
+def _strip(model: Any) -> None:
+    """Drop what torch notes of the source: paths of this machine do not belong in a bundle."""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    del model.graph.metadata_props[:]
+    del model.metadata_props[:]
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
+        del value.metadata_props[:]
+    for tensor in model.graph.initializer:
+        del tensor.metadata_props[:]
+    del model.functions[:]
+    model.graph.name = "main"
+
+
+def _specs(arrays: dict[str, np.ndarray]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(name, str(a.dtype), tuple(a.shape)) for name, a in arrays.items())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's remarks on packages that a user does not need away from them."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

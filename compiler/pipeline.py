@@ -1,0 +1,72 @@
+"""The whole product in one page: passes are functions over frozen records, data goes one way.
+
+model ─trace▶ graphs ─quantize▶ INT8 graphs ─compile▶ engines ─verify▶ ─profile▶ table ─bundle▶
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from compiler.passes.bundle import bundle
+from compiler.passes.compile import BuiltEngine, compile
+from compiler.passes.profile import profile
+from compiler.passes.quantize import quantize
+from compiler.passes.trace import trace
+from compiler.passes.verify import Verified, verify
+from compiler.plan import Plan
+from compiler.progress import Progress
+from compiler.store import Store
+from elastiq.latency import LatencyTable
+from elastiq.records import Graph
+from profiles.choice import Choice, choose
+
+PASSES = ("trace", "quantize", "compile", "verify", "profile", "bundle")
+
+
+@dataclass(frozen=True)
+class Build:
+    """What a build has made so far; a pass that did not run left its part empty."""
+
+    graphs: tuple[Graph, ...] = ()
+    engines: tuple[BuiltEngine, ...] = ()
+    verified: tuple[Verified, ...] = ()
+    table: LatencyTable | None = None
+    choices: Mapping[str, Choice] | None = None
+    output: Path | None = None
+
+
+def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -> Build:
+    """Run the passes in order, up to and with `until`."""
+    graphs = trace(plan.model, plan.points, store, progress)
+    if until == "trace":
+        return Build(graphs)
+
+    if "int8" in plan.precisions:
+        config = plan.config
+        int8 = quantize(
+            plan.model, graphs, config.recipe, config.calibration_samples, store, progress
+        )
+        graphs = (*(graphs if "fp32" in plan.precisions else ()), *int8)
+    if until == "quantize":
+        return Build(graphs)
+
+    engines = compile(graphs, plan.backends, store, progress)
+    if until == "compile":
+        return Build(graphs, engines)
+
+    verified = verify(plan.model, engines, plan.threads, store, progress)
+    if until == "verify":
+        return Build(graphs, engines, verified)
+
+    table = profile(
+        engines, plan.config.loads, plan.config.profile_seconds, plan.threads, store, progress
+    )
+    if until == "profile":
+        return Build(graphs, engines, verified, table)
+
+    choices = choose([v.candidate for v in verified], table, plan.config.accuracy_drop)
+    with progress.task(f"bundle {plan.output}"):
+        output = bundle(plan, verified, choices, table)
+    return Build(graphs, engines, verified, table, choices, output)

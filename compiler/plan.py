@@ -1,0 +1,105 @@
+"""The plan of a build: every name resolved, every mistake found, before the first slow step."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compiler.config import Config
+from elastiq import manifest
+from elastiq.errors import ElastiqError, unknown
+from elastiq.records import Point
+from targets.backends import backend
+from targets.devices import Target, target
+
+if TYPE_CHECKING:
+    from compiler.source import SourceModel
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A build whose model is loaded and whose settings are known to fit together."""
+
+    config: Config
+    model: SourceModel
+    points: tuple[Point, ...]
+    target: Target
+    backends: tuple[str, ...]
+    precisions: tuple[str, ...]
+    threads: int
+    output: Path
+
+    @property
+    def tasks(self) -> int:
+        """How many steps the whole build takes, for the progress bar."""
+        graphs = sum(len(self.model.stages[point]) for point in self.points)
+        variants = len(self.points) * len(self.precisions) * len(self.backends)
+        int8 = graphs if "int8" in self.precisions else 0
+        engines = graphs * len(self.precisions) * len(self.backends)
+        return graphs + int8 + engines + variants + len(self.config.loads) + 1
+
+
+def plan(config: Config) -> Plan:
+    """Resolve a configuration, or say which of its names is wrong."""
+    if not config.model:
+        raise ElastiqError("no model named. Try: elastiq build zoo.perceiver:model -t cpu-x86")
+    chosen = target(config.target)
+    if not chosen.here:
+        raise ElastiqError(
+            f"{chosen.name} engines are verified and measured where they run, and this machine is "
+            f"{platform.machine()}. Build on such a device."
+        )
+    backends = config.backends or chosen.backends
+    for name in backends:
+        backend(name).toolchain()
+    precisions = config.precisions or chosen.precisions
+    for precision in precisions:
+        if precision not in chosen.precisions:
+            raise unknown(f"precision of {chosen.name}", precision, chosen.precisions)
+    if config.output:
+        check_output(Path(config.output))
+    # Torch and the quantizer take seconds to load, so what needs neither was checked before.
+    from calibration.recipes import recipe
+    from compiler import source
+
+    recipe(config.recipe)
+    model = source.load(config.model)
+    output = Path(config.output or f"{model.name}.elastiq")
+    check_output(output)
+    return Plan(
+        config=config,
+        model=model,
+        points=_select(model.points, config.points),
+        target=chosen,
+        backends=backends,
+        precisions=precisions,
+        threads=config.threads or chosen.threads,
+        output=output,
+    )
+
+
+def check_output(path: Path) -> None:
+    """Refuse to overwrite anything but a bundle, before the first slow step."""
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise ElastiqError(f"{path} is a file or a link, not a bundle; choose another output")
+    if path.is_dir() and any(path.iterdir()) and not (path / manifest.FILE).is_file():
+        raise ElastiqError(f"{path} is not an Elastiq bundle, so it is not overwritten")
+    if not path.parent.is_dir():
+        raise ElastiqError(f"{path.parent} does not exist; create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise ElastiqError(f"{path.parent} cannot be written to")
+
+
+def _select(points: tuple[Point, ...], wanted: tuple[str, ...]) -> tuple[Point, ...]:
+    """The points whose knobs have one of the wanted values, each given as `knob=1,2,3`."""
+    for text in wanted:
+        knob, _, values = text.partition("=")
+        asked = [Point.parse(f"{knob}={value}").settings[0] for value in values.split(",")]
+        for setting in asked:
+            if all(setting not in point.settings for point in points):
+                raise unknown("point", f"{knob}={setting[1]:g}", [point.name for point in points])
+        points = tuple(p for p in points if any(setting in p.settings for setting in asked))
+    return points

@@ -1,0 +1,201 @@
+"""A user's model, loaded as their own program would load it, and asked what it can do."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from elastiq import digest
+from elastiq.errors import ElastiqError
+from elastiq.protocols import Arrays
+from elastiq.records import Point
+
+# Our own top-level packages, whose names a user's folder may use for packages of its own.
+OURS = frozenset({"benchmarks", "calibration", "compiler", "profiles", "targets", "tests"})
+Predict = Callable[[Arrays], dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A static torch module of one point, with the inputs to trace it on."""
+
+    module: torch.nn.Module
+    inputs: dict[str, torch.Tensor]
+
+
+class Namespace:
+    """Imports the way the user's own program does, while ours keep finding what is ours."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = str(folder.resolve())
+        self._theirs: dict[str, ModuleType] = {}
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        ours = _take_out()
+        sys.modules.update(self._theirs)
+        sys.path.insert(0, self._folder)
+        try:
+            yield
+        finally:
+            sys.path.remove(self._folder)
+            self._theirs = _take_out()
+            sys.modules.update(ours)
+
+
+def _take_out() -> dict[str, ModuleType]:
+    names = [name for name in sys.modules if name.partition(".")[0] in OURS]
+    return {name: sys.modules.pop(name) for name in names}
+
+
+class SourceModel:
+    """The model contract over a user's object; an error says which of its parts failed."""
+
+    def __init__(self, spec: str, thing: Any, namespace: Namespace, files: Iterable[Path]) -> None:
+        self.spec = spec
+        self._thing = thing
+        self._namespace = namespace
+        self._files = sorted(set(files))
+        self.name = str(self._part("name"))
+        self.driver = str(getattr(thing, "driver", "oneshot"))
+        self.points = self._read_points()
+        self.stages = {point: self._read_stages(point) for point in self.points}
+
+    @cached_property
+    def digest(self) -> str:
+        """Changes with the model's source files and with what it says of itself."""
+        files = {path.name: digest.of_file(path) for path in self._files}
+        return digest.of_value([self.name, files, str(getattr(self._thing, "fingerprint", ""))])
+
+    def calibration(self) -> list[dict[str, np.ndarray]]:
+        """The calibration batches, as they come."""
+        with self._calling("calibration()"):
+            batches = list(self._part("calibration")())
+            return [{k: np.asarray(v) for k, v in dict(batch).items()} for batch in batches]
+
+    @property
+    def metric(self) -> str:
+        """What the scores of this model mean."""
+        largest = self.points[-1]
+        return "task score" if self.can_evaluate else f"agreement with {largest} in torch"
+
+    @property
+    def can_evaluate(self) -> bool:
+        return callable(getattr(self._thing, "evaluate", None))
+
+    def evaluate(self, predict: Predict) -> np.ndarray:
+        """The scores (0…1) of the evaluation samples, one each, or one for all of them."""
+        with self._calling("evaluate(predict)"):
+            scores = np.atleast_1d(np.asarray(self._part("evaluate")(predict), np.float64))
+        if scores.ndim != 1 or not np.isfinite(scores).all():
+            raise ElastiqError(f"{self.spec}: evaluate() must return one finite score per sample")
+        return scores
+
+    def _part(self, name: str) -> Any:
+        try:
+            return getattr(self._thing, name)
+        except AttributeError:
+            raise ElastiqError(
+                f"{self.spec} offers no {name!r}: a model has name, points(), stages(point) "
+                "and calibration(). See docs/model.md"
+            ) from None
+
+    def _read_points(self) -> tuple[Point, ...]:
+        with self._calling("points()"):
+            points = tuple(Point.of(dict(settings)) for settings in self._part("points")())
+        if not points:
+            raise ElastiqError(f"{self.spec}: points() is empty; a model needs one point or more")
+        if len({point.name for point in points}) < len(points):
+            raise ElastiqError(f"{self.spec}: points() names a point twice")
+        return points
+
+    def _read_stages(self, point: Point) -> dict[str, Stage]:
+        with self._calling(f"stages({point})"):
+            stages = dict(self._part("stages")(dict(point.settings)))
+            read = {name: Stage(module.eval(), dict(x)) for name, (module, x) in stages.items()}
+        if not read:
+            raise ElastiqError(f"{self.spec}: stages({point}) is empty")
+        return read
+
+    @contextmanager
+    def _calling(self, what: str) -> Iterator[None]:
+        with self._namespace.entered():
+            try:
+                yield
+            except ElastiqError:
+                raise
+            except Exception as e:  # the user's own code may raise anything
+                raise ElastiqError(f"{self.spec}: {what} failed: {type(e).__name__}: {e}") from e
+
+
+def load(spec: str) -> SourceModel:
+    """Load `package.module:attribute` or `path/to/file.py:attribute`."""
+    place, colon, attribute = spec.rpartition(":")
+    if not colon or not attribute.isidentifier():
+        raise ElastiqError(f"{spec!r} names no model. Write package.module:name or file.py:name")
+    is_file = place.endswith(".py")
+    namespace = Namespace(Path(place).parent if is_file else Path.cwd())
+    before = set(sys.modules)
+    with namespace.entered():
+        try:
+            module = _import_file(Path(place)) if is_file else importlib.import_module(place)
+            thing = getattr(module, attribute)
+            if isinstance(thing, type) or (callable(thing) and not hasattr(thing, "points")):
+                thing = thing()  # a class or a factory
+        except AttributeError as e:
+            raise ElastiqError(f"{spec}: {e}") from e
+        except Exception as e:  # importing runs the user's code, which may raise anything
+            raise ElastiqError(f"cannot import {spec}: {type(e).__name__}: {e}") from e
+        except SystemExit as e:
+            raise ElastiqError(f"cannot import {spec}: it exits when imported") from e
+        files = _source_files(module, before)
+    return SourceModel(spec, thing, namespace, files)
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    found = importlib.util.spec_from_file_location(path.stem, path.resolve())
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[path.stem] = module
+    found.loader.exec_module(module)
+    return module
+
+
+def _source_files(model: ModuleType, before: set[str]) -> list[Path]:
+    """The files the model is written in: its own package, and whatever is not a library."""
+    libraries = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
+    package = model.__name__.partition(".")[0]
+    files = []
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None)
+        own = name.partition(".")[0] == package
+        if path and (own or (name not in before and not path.startswith(libraries))):
+            files.append(Path(path))
+    return files
+
+
+def state_digest(module: torch.nn.Module) -> str:
+    """A digest of a module's parameters and buffers."""
+    state = {
+        name: [str(tensor.dtype), list(tensor.shape), _tensor_digest(tensor)]
+        for name, tensor in module.state_dict().items()
+    }
+    return digest.of_value(state)
+
+
+def _tensor_digest(tensor: torch.Tensor) -> str:
+    return digest.of_bytes(tensor.detach().cpu().contiguous().view(-1).numpy().tobytes())

@@ -1,0 +1,50 @@
+"""What a build made, as text for people and as plain values for machines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compiler.pipeline import Build
+from elastiq.codec import plain
+
+
+def as_dict(build: Build) -> dict[str, Any]:
+    """Everything a build made, ready for JSON."""
+    return {
+        "graphs": [
+            {
+                "point": graph.point.name,
+                "stage": graph.stage,
+                "precision": graph.precision,
+                "path": str(graph.path),
+            }
+            for graph in build.graphs
+        ],
+        "engines": {engine.key: str(engine.folder) for engine in build.engines},
+        "quality": {str(v.variant): plain(v.quality) for v in build.verified},
+        "table": plain(build.table) if build.table else None,
+        "choices": {point: choice.why for point, choice in (build.choices or {}).items()},
+        "bundle": str(build.output) if build.output else None,
+    }
+
+
+def as_text(build: Build) -> str:
+    """The last thing a build made, in a few lines."""
+    if build.output:
+        lines = [f"{point}: {choice.why}" for point, choice in (build.choices or {}).items()]
+        return "\n".join([*lines, f"wrote {build.output}"])
+    if build.table:
+        return "\n".join(
+            f"{row.engine} at {row.load:.0%} load: "
+            f"p50 {1000 * row.latency.p50:.2f} ms, p99 {1000 * row.latency.p99:.2f} ms"
+            for row in build.table.rows
+        )
+    if build.verified:
+        return "\n".join(
+            f"{v.variant}: score {v.quality.score:.4f} (source {v.quality.reference_score:.4f}), "
+            f"error {v.quality.max_error:.2g}, top-1 agreement {v.quality.agreement:.4f}"
+            for v in build.verified
+        )
+    if build.engines:
+        return "\n".join(f"{engine.key}: {engine.folder}" for engine in build.engines)
+    return "\n".join(f"{g.point} {g.stage} {g.precision}: {g.path}" for g in build.graphs)

@@ -1,0 +1,1 @@
+"""Profiles: latency tables turned into choices and pictures."""

@@ -1,0 +1,72 @@
+"""Which engine a point ships with: the fastest measured among those inside the accuracy budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from elastiq.errors import ElastiqError
+from elastiq.latency import LatencyTable
+from elastiq.records import Quality, engine_key
+
+EXACT_ERROR = 1e-3  # a full-precision engine may differ by rounding only, in shares of the output
+FULL_PRECISION = "fp32"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One backend's engines of a point at one precision, and how good they were found to be."""
+
+    point: str
+    stages: tuple[str, ...]
+    backend: str
+    precision: str
+    quality: Quality
+
+    def keys(self) -> dict[str, str]:
+        return {s: engine_key(self.point, s, self.backend, self.precision) for s in self.stages}
+
+    def __str__(self) -> str:
+        return f"{self.backend} {self.precision}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a point ships with, and why, in words that name what lost."""
+
+    candidate: Candidate
+    why: str
+
+
+def choose(
+    candidates: Sequence[Candidate], table: LatencyTable, budget: float
+) -> Mapping[str, Choice]:
+    """The choice for every point. `budget` is in points of the task metric."""
+    by_point: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        by_point.setdefault(candidate.point, []).append(candidate)
+    return {point: _best(point, found, table, budget) for point, found in by_point.items()}
+
+
+def refusal(candidate: Candidate, budget: float) -> str | None:
+    """Why a candidate may not ship, or None."""
+    quality = candidate.quality
+    if candidate.precision == FULL_PRECISION and quality.max_error > EXACT_ERROR:
+        return f"{candidate} answers wrongly (error {quality.max_error:.2g})"
+    if quality.drop > budget + 1e-9:  # scores are means of floats
+        return f"{candidate} costs {quality.drop:.2f} points, over the budget of {budget:g}"
+    return None
+
+
+def _best(point: str, candidates: list[Candidate], table: LatencyTable, budget: float) -> Choice:
+    refused = [text for c in candidates if (text := refusal(c, budget))]
+    times = {c: _seconds(c, table) for c in candidates if not refusal(c, budget)}
+    if not times:
+        raise ElastiqError(f"no engine can ship at {point}: {'; '.join(refused)}")
+    ranked = sorted(times, key=lambda c: times[c])
+    measured = [f"{c} {1000 * times[c]:.2f} ms" for c in ranked]
+    return Choice(ranked[0], "; ".join([", ".join(measured), *refused]))
+
+
+def _seconds(candidate: Candidate, table: LatencyTable) -> float:
+    return sum(table.at(key, 0.0).p50 for key in candidate.keys().values())

@@ -1,0 +1,85 @@
+"""The report page: what a bundle holds and what it was measured to do, in one offline file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from elastiq import __version__
+from elastiq.errors import missing
+from elastiq.latency import LatencyTable
+from elastiq.manifest import Manifest
+from elastiq.records import EngineRecord
+from profiles.charts import Mark, Series, chart
+
+TEMPLATE = "report.html.j2"
+Z95 = 1.96
+
+
+def render(manifest: Manifest, table: LatencyTable, replay: Mapping[str, Any] | None = None) -> str:
+    """The page as HTML. `replay` is what `elastiq replay --json` prints."""
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError as e:
+        raise missing("jinja2", "compile") from e
+    environment = Environment(
+        loader=PackageLoader("profiles", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(TEMPLATE).render(
+        version=__version__,
+        manifest=manifest,
+        table=table,
+        loads=sorted({row.load for row in table.rows}),
+        measured=table.at,
+        accuracy_chart=chart(_accuracy(manifest, table), "latency, ms (median)", "score, %"),
+        load_chart=chart(
+            _against_load(manifest, table), "load from other programs, %", "latency, ms (p99)"
+        ),
+        size=sum(file.size for file in manifest.files.values()),
+        replay=replay,
+        page_css=(Path(__file__).parent / "report.css").read_text(),
+    )
+
+
+def _accuracy(manifest: Manifest, table: LatencyTable) -> list[Series]:
+    """One line per backend and precision, a dot per point: what accuracy costs."""
+    kinds: dict[str, list[EngineRecord]] = {}
+    for engine in manifest.engines:
+        if engine.quality and engine.key in table.engines:
+            kinds.setdefault(f"{engine.backend} {engine.precision}", []).append(engine)
+    return [Series(kind, [_dot(e, table) for e in engines]) for kind, engines in kinds.items()]
+
+
+def _dot(engine: EngineRecord, table: LatencyTable) -> Mark:
+    assert engine.quality is not None
+    score, samples = engine.quality.score, engine.quality.samples
+    spread = Z95 * math.sqrt(max(score * (1 - score), 0.0) / samples)
+    milliseconds = 1000 * table.at(engine.key, 0.0).p50
+    return Mark(
+        x=milliseconds,
+        y=100 * score,
+        label=f"{engine.point}: {100 * score:.2f} % in {milliseconds:.2f} ms",
+        low=100 * (score - spread),
+        high=100 * (score + spread),
+    )
+
+
+def _against_load(manifest: Manifest, table: LatencyTable) -> Sequence[Series]:
+    """One line per point, of the engines that it runs on: what load does to latency."""
+    loads = sorted({row.load for row in table.rows})
+    lines = []
+    for point in manifest.points:
+        keys = [stage.engine for stage in point.stages.values()]
+        worst = [1000 * sum(table.at(key, load).p99 for key in keys) for load in loads]
+        marks = [
+            Mark(100 * load, ms, f"{point.name} at {load:.0%}: {ms:.2f} ms")
+            for load, ms in zip(loads, worst, strict=True)
+        ]
+        lines.append(Series(point.name, marks))
+    return lines

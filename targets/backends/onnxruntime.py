@@ -1,0 +1,49 @@
+"""ONNX Runtime for CPUs: graphs optimised ahead of time, INT8 as integer products."""
+
+from __future__ import annotations
+
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from elastiq.errors import ElastiqError, missing
+from elastiq.records import Graph
+from elastiq.runners.onnxruntime import FILE
+from targets import graphs
+
+name = "onnxruntime"
+runner = "onnxruntime"
+precisions = frozenset({"fp32", "int8"})
+on_device = False
+
+
+def toolchain() -> str:
+    try:
+        return f"onnxruntime {version('onnxruntime')}, onnxscript {version('onnxscript')}"
+    except PackageNotFoundError as e:
+        raise missing(e.name or "onnxruntime", "compile") from e
+
+
+def build(graph: Graph, out: Path) -> None:
+    import onnx
+    import onnxruntime
+
+    from targets import vnni
+
+    model = graphs.load(graph)
+    if graph.precision == "int8":
+        model = vnni.lower(model)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # No hardware layouts yet: those are the device's own, and the runner's session adds them.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    with tempfile.TemporaryDirectory() as folder:
+        optimised = Path(folder) / FILE
+        options.optimized_model_filepath = str(optimised)
+        try:
+            onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as e:  # the runtime's own errors share no base class
+            raise ElastiqError(f"ONNX Runtime refuses {graph.point}, {graph.stage}: {e}") from e
+        graphs.save(onnx.load(optimised), out / FILE, graph.weights)

@@ -1,0 +1,74 @@
+"""What many tests share: a store for the run, a tiny model, and a bundle built from it once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODELS = ROOT / "tests" / "models"
+TINY = f"{MODELS / 'tiny.py'}:Tiny"
+
+
+@pytest.fixture(scope="session")
+def store_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="session")
+def store(store_folder):
+    from compiler.store import Store
+
+    return Store(store_folder)
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    from compiler import source
+
+    return source.load(TINY)
+
+
+@pytest.fixture(scope="session")
+def elastiq(store_folder):
+    """Run the command line in a process of its own, with the run's store."""
+
+    def run(*arguments, cwd=ROOT, check=None, **environment):
+        done = subprocess.run(
+            [sys.executable, "-m", "compiler.cli", *map(str, arguments)],
+            cwd=cwd,
+            env={
+                **os.environ,
+                "ELASTIQ_STORE": str(store_folder),
+                "PYTHONPATH": str(ROOT),
+                **environment,
+            },
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        if check is not None:
+            assert done.returncode == check, done.stdout + done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(elastiq, tmp_path_factory):
+    """A bundle of the tiny model with every engine kept. Not to be written to."""
+    out = tmp_path_factory.mktemp("bundles") / "tiny.elastiq"
+    elastiq("build", TINY, "--keep", "all", "--loads", "0,1", "--accuracy-drop", 5,
+            "--profile-seconds", 0.2, "-o", out, check=0)  # fmt: skip
+    return out
+
+
+@pytest.fixture
+def own_bundle(tiny_bundle, tmp_path):
+    """A copy of the tiny bundle that a test may spoil."""
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "own.elastiq"))

@@ -1,0 +1,93 @@
+"""Models that a user might bring, each with one thing wrong."""
+
+import numpy as np
+import torch
+from torch import nn
+
+SHAPE = (1, 4)
+
+
+class Base:
+    """A right model to spoil."""
+
+    name = "broken"
+
+    def points(self):
+        return [{"queries": 1}, {"queries": 2}]
+
+    def module(self, point):
+        return nn.Linear(4, 3)
+
+    def stages(self, point):
+        return {"main": (self.module(point).eval(), {"x": torch.zeros(SHAPE)})}
+
+    def calibration(self):
+        yield {"x": np.ones((8, 4), np.float32)}
+
+
+class NoPoints(Base):
+    def points(self):
+        return []
+
+
+class ShapeChanges(Base):
+    def module(self, point):
+        return nn.Linear(4, 2 + point["queries"])
+
+
+class DataDependent(Base):
+    def module(self, point):
+        class Branch(nn.Module):
+            def forward(self, x):
+                return x * 2 if x.sum() > 0 else x - 1
+
+        return Branch()
+
+
+class UnknownOp(Base):
+    def module(self, point):
+        class Inner(nn.Module):
+            def forward(self, x):
+                return torch.linalg.eigvals(x.reshape(2, 2)).real
+
+        class Outer(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.spectrum = Inner()
+
+            def forward(self, x):
+                return self.spectrum(x)
+
+        return Outer()
+
+
+class Crashes(Base):
+    def stages(self, point):
+        raise RuntimeError("the disk with the weights is not mounted")
+
+
+class EmptyCalibration(Base):
+    def calibration(self):
+        return iter(())
+
+
+class WrongShape(Base):
+    def calibration(self):
+        yield {"x": np.ones((8, 5), np.float32)}
+
+
+class WrongType(Base):
+    def calibration(self):
+        yield {"x": np.ones((8, 4), np.float64)}
+
+
+class WrongName(Base):
+    def calibration(self):
+        yield {"image": np.ones((8, 4), np.float32)}
+
+
+class HoldsNan(Base):
+    def calibration(self):
+        x = np.ones((8, 4), np.float32)
+        x[5, 2] = np.nan
+        yield {"x": x}

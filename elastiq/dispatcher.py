@@ -134,13 +134,8 @@ class Dispatcher:
         return self._measured[level]
 
     def _option(self, point: PointRecord, load: float) -> Option:
-        stages = [self._table.at(stage.engine, load) for stage in point.stages.values()]
-        return Option(
-            point=point.name,
-            score=point.score,
-            typical=sum(latency.p50 for latency in stages),
-            worst=sum(latency.p99 for latency in stages),
-        )
+        latency = self._table.of(point, load)
+        return Option(point.name, point.score, latency.p50, latency.p99)
 
 
 def _check(points: Sequence[PointRecord], table: LatencyTable) -> None:

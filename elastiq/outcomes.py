@@ -85,29 +85,55 @@ def summarize(name: str, outcomes: Sequence[Outcome]) -> Report:
     )
 
 
+COLUMNS = (
+    "effective %",
+    "in time %",
+    "accuracy %",
+    "p50 ms",
+    "p99 ms",
+    "refused",
+    "late",
+    "failed",
+    "differing",
+    "shifts",
+    "answered at",
+)
+
+
+def ranked(reports: Iterable[Report]) -> list[Report]:
+    """The contenders, best first."""
+    return sorted(reports, key=lambda report: -report.effective_accuracy)
+
+
+def cells(report: Report) -> list[str]:
+    """A contender's figures for people, one per column."""
+    counts = (report.refused, report.late, report.failed, report.differing, report.shifts)
+    return [
+        _cell(report.effective_accuracy, 100),
+        _cell(report.attainment, 100),
+        _cell(report.accuracy, 100),
+        _cell(report.p50, 1000),
+        _cell(report.p99, 1000),
+        *map(str, counts),
+        ", ".join(f"{name} {share:.0%}" for name, share in report.points.items()),
+    ]
+
+
 def table(reports: Iterable[Report]) -> list[str]:
-    """The figures for people, best first."""
-    ranked = sorted(reports, key=lambda report: -report.effective_accuracy)
-    width = max(len("contender"), *(len(report.name) for report in ranked))
-    head = f"{'contender':<{width}}  effective  in time  accuracy   p50 ms   p99 ms  refused   late"
-    lines = [f"{head}  differ  shifts  points"]
-    for report in ranked:
-        mix = ", ".join(f"{name} {share:.0%}" for name, share in report.points.items())
-        lines.append(
-            f"{report.name:<{width}}  {report.effective_accuracy:>9.4f}  {report.attainment:>7.1%}"
-            f"  {_cell(report.accuracy, 8, 4)}  {_cell(report.p50, 7, 2, 1e3)}"
-            f"  {_cell(report.p99, 7, 2, 1e3)}  {report.refused:>7}  {report.late:>5}"
-            f"  {report.differing:>6}  {report.shifts:>6}  {mix}"
-        )
-    failed = sum(report.failed for report in ranked)
-    if failed:
-        lines.append(f"{failed} requests failed in their engine")
-    late = max(report.sender_p99 for report in ranked)
-    worst = max(report.sender_worst for report in ranked)
-    lines.append(
-        f"the sender itself was late by {1e3 * late:.2f} ms (p99), {1e3 * worst:.2f} at worst"
-    )
-    return lines
+    """The figures of all contenders for people, best first."""
+    ranking = ranked(reports)
+    rows = [("contender", *COLUMNS), *((report.name, *cells(report)) for report in ranking)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    lines = [
+        "  ".join([f"{row[0]:<{widths[0]}}", *map(str.rjust, row[1:-1], widths[1:]), row[-1]])
+        for row in rows
+    ]
+    late, worst = (max(getattr(r, key) for r in ranking) for key in ("sender_p99", "sender_worst"))
+    return [
+        *lines,
+        f"the sender itself was late by {_cell(late, 1000)} ms (p99), "
+        f"{_cell(worst, 1000)} ms at worst",
+    ]
 
 
 def _quantiles(values: list[float], shares: tuple[float, ...]) -> list[float | None]:
@@ -116,5 +142,5 @@ def _quantiles(values: list[float], shares: tuple[float, ...]) -> list[float | N
     return [float(value) for value in np.quantile(values, shares)]
 
 
-def _cell(value: float | None, width: int, digits: int, factor: float = 1.0) -> str:
-    return f"{'-':>{width}}" if value is None else f"{value * factor:>{width}.{digits}f}"
+def _cell(value: float | None, factor: float) -> str:
+    return "-" if value is None else f"{factor * value:.2f}"

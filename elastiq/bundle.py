@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from elastiq import device, digest, manifest, samples
+from elastiq import device, digest, drivers, manifest, samples
 from elastiq.codec import decode
 from elastiq.errors import BundleError, ElastiqError, unknown
 from elastiq.latency import LatencyTable
 from elastiq.manifest import inside
-from elastiq.protocols import Arrays, Driver, Engine, Runner, RunnerOptions
+from elastiq.protocols import Arrays, Engine, Runner, RunnerOptions
 from elastiq.records import EngineRecord, PointRecord
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Bundle:
         self._checked: set[str] = set()
         self._lock = threading.RLock()
         self._worker: Worker | None = None
-        self._driver: Driver = importlib.import_module(f"elastiq.drivers.{self.manifest.driver}")
+        self._driver = drivers.driver(self.manifest.driver)
         for name, record in self.manifest.files.items():
             _check_size(inside(path, name), record.size)
         self.table = self._read_table()

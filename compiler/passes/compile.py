@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from compiler.progress import Progress
@@ -47,8 +48,6 @@ def compile(
                 continue
             with progress.task(f"compile {graph.point} {graph.precision} {name}") as task:
                 inputs = {"graph": graph.path.parent.name, "backend": name, "toolchain": toolchain}
-                entry, task.cached = store.produce(
-                    "engine", inputs, lambda folder, g=graph, b=chosen: b.build(g, folder)
-                )
+                entry, task.cached = store.produce("engine", inputs, partial(chosen.build, graph))
             engines.append(BuiltEngine(graph, name, chosen.runner, entry, weights_of(entry)))
     return tuple(engines)

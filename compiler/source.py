@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from elastiq import digest, drivers
+from elastiq import digest, plugins
 from elastiq.errors import ElastiqError
 from elastiq.protocols import Arrays, Driver
 from elastiq.records import Point
@@ -94,7 +94,8 @@ class SourceModel:
     @cached_property
     def driver_module(self) -> Driver:
         """The driver that runs this model, here as on the device."""
-        return drivers.driver(self.driver)
+        module: Driver = plugins.load("elastiq.drivers", self.driver, "driver")
+        return module
 
     @property
     def can_evaluate(self) -> bool:

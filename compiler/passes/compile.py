@@ -8,8 +8,8 @@ from pathlib import Path
 
 from compiler.progress import Progress
 from compiler.store import Store, weights_of
-from elastiq.bundle import runner
-from elastiq.protocols import Engine, RunnerOptions
+from elastiq import plugins
+from elastiq.protocols import Engine, Runner, RunnerOptions
 from elastiq.records import Graph, engine_key
 from targets.backends import backend
 
@@ -32,7 +32,8 @@ class BuiltEngine:
     def load(self, threads: int) -> Engine:
         """The engine as the device would load it."""
         options = RunnerOptions(self.graph.weights, threads)
-        return runner(self.runner).load(self.folder, options)
+        runner: Runner = plugins.load("elastiq.runners", self.runner, "runner")
+        return runner.load(self.folder, options)
 
 
 def compile(

@@ -92,8 +92,13 @@ class Bundle:
         from elastiq.worker import serve
 
         for point in self.manifest.points:
-            self.load(point.name)
+            self.warm(point.name)
         return serve(self, policy, **options)
+
+    def warm(self, point: str) -> None:
+        """Load a point and run it once: a first run is slower than what the table promises."""
+        first = next(iter(self.point(point).stages.values()))
+        self.execute(point, {spec.name: np.zeros(spec.shape, spec.dtype) for spec in first.inputs})
 
     def infer(self, inputs: Arrays, deadline: float | None = None) -> dict[str, np.ndarray]:
         """Answer one request within `deadline` seconds, at the best point that makes it."""
@@ -108,9 +113,10 @@ class Bundle:
 
     def close(self) -> None:
         with self._lock:
-            if self._worker is not None:
-                self._worker.close()
-                self._worker = None
+            worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.close()  # without the lock, which its last request may need
+        with self._lock:
             for engine in self._engines.values():
                 engine.close()
             self._engines.clear()

@@ -68,6 +68,7 @@ class Choice:
             "load": self.load.as_dict() if isinstance(self.load, Load) else self.load,
             "correction": self.correction,
             "slacks": list(self.situation.slacks),
+            "pace": self.situation.pace,
             "options": [
                 {"point": o.point, "score": o.score, "typical": o.typical, "worst": o.worst}
                 for o in self.options
@@ -97,13 +98,18 @@ class Dispatcher:
         self._current: int | None = None
         self.explain()  # a policy that does not suit these points fails now, not at a request
 
-    def decide(self, slacks: Sequence[float | None]) -> Choice:
-        """Choose for the first request; `slacks` are the seconds left to it and to those behind."""
-        choice = self.explain(slacks)
+    def decide(self, slacks: Sequence[float | None], pace: float | None = None) -> Choice:
+        """Choose for the first request; `slacks` are the seconds left to it and to those behind.
+
+        `pace` is the mean time between arrivals lately, where it is known.
+        """
+        choice = self.explain(slacks, pace)
         self._current = choice.decision.index
         return choice
 
-    def explain(self, slacks: Sequence[float | None] = (None,)) -> Choice:
+    def explain(
+        self, slacks: Sequence[float | None] = (None,), pace: float | None = None
+    ) -> Choice:
         """What would be chosen now. Changes nothing."""
         load = self._load()
         level = _level(load.others if isinstance(load, Load) else load)
@@ -112,7 +118,7 @@ class Dispatcher:
             scaled = _scaled(self._options(level), factor / CORRECTION_LEVELS)
             self._corrected = (level, factor), scaled
         options = self._corrected[1]
-        situation = Situation(level / LOAD_LEVELS, tuple(slacks), self._current)
+        situation = Situation(level / LOAD_LEVELS, tuple(slacks), self._current, pace)
         decision = self._policy.choose(options, situation)
         return Choice(load, factor / CORRECTION_LEVELS, options, situation, decision)
 
@@ -128,13 +134,8 @@ class Dispatcher:
         return self._measured[level]
 
     def _option(self, point: PointRecord, load: float) -> Option:
-        stages = [self._table.at(stage.engine, load) for stage in point.stages.values()]
-        return Option(
-            point=point.name,
-            score=point.score,
-            typical=sum(latency.p50 for latency in stages),
-            worst=sum(latency.p99 for latency in stages),
-        )
+        latency = self._table.of(point, load)
+        return Option(point.name, point.score, latency.p50, latency.p99)
 
 
 def _check(points: Sequence[PointRecord], table: LatencyTable) -> None:

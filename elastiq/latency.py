@@ -5,7 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+
+from elastiq.records import PointRecord
 
 SCHEMA_VERSION = 1
 
@@ -21,6 +23,18 @@ class Latency:
     first_run: float
     samples: int
     stable: bool
+
+    def plus(self, other: Latency) -> Latency:
+        """This run and then another; the tails are added up, which is on the safe side."""
+        return Latency(
+            self.p50 + other.p50,
+            self.p90 + other.p90,
+            self.p99 + other.p99,
+            self.mean + other.mean,
+            self.first_run + other.first_run,
+            min(self.samples, other.samples),
+            self.stable and other.stable,
+        )
 
     def scaled(self, factor: float) -> Latency:
         return Latency(
@@ -76,6 +90,11 @@ class LatencyTable:
         return _between(
             below.latency, above.latency, (load - below.load) / (above.load - below.load)
         )
+
+    def of(self, point: PointRecord, load: float) -> Latency:
+        """The latency of a point at a load: its stages, one after another."""
+        first, *others = (self.at(stage.engine, load) for stage in point.stages.values())
+        return reduce(Latency.plus, others, first)
 
 
 def _between(a: Latency, b: Latency, share: float) -> Latency:

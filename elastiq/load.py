@@ -74,16 +74,20 @@ class LoadMonitor:
         self._taken: dict[str, float] = {}
         self._missed = dict.fromkeys((sensor.name for sensor in self._sensors), 0)
         self._stopping = threading.Event()
+        self._sampled = threading.Event()
         self._thread: threading.Thread | None = None
 
     def __call__(self) -> Load:
         return self.latest
 
     def start(self) -> LoadMonitor:
+        """Start watching. Returns with the first reading, unless a sensor is slow to give one."""
         if self._thread is None:
             self._stopping.clear()
+            self._sampled.clear()
             self._thread = threading.Thread(target=self._watch, name="elastiq-load", daemon=True)
             self._thread.start()
+            self._sampled.wait(4 * self._interval)
         return self
 
     def stop(self) -> None:
@@ -140,3 +144,4 @@ class LoadMonitor:
     def _watch(self) -> None:
         while not self._stopping.wait(self._interval):
             self.sample()
+            self._sampled.set()

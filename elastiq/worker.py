@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 LIMIT = 64
 LOOK_AHEAD = 16  # requests behind the first whose deadlines the dispatcher is told
+PACE_OVER = 16  # arrivals
 
 Execute = Callable[[str, Arrays], dict[str, np.ndarray]]
 
@@ -83,6 +84,8 @@ class Worker:
         self._limit = limit
         self._on_close = on_close
         self._queue: deque[Request] = deque()
+        self._last_arrival: float | None = None
+        self._pace: float | None = None
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="elastiq-worker", daemon=True)
@@ -105,6 +108,7 @@ class Worker:
             with self._changed:
                 if self._closed:
                     raise ElastiqError("the worker is closed and takes no more requests")
+                self._follow_pace(now)
                 if len(self._queue) >= self._limit:
                     missed = self._make_room(now)
                 if len(self._queue) >= self._limit:
@@ -165,16 +169,16 @@ class Worker:
                 self._changed.wait()
             request = self._queue.popleft()
             now = time.perf_counter()
-            slacks = self._slacks(request, now)
+            slacks, pace = self._slacks(request, now), self._pace
         if request.expired(now):
             request.refuse(now)
         elif request.future.set_running_or_notify_cancel():
-            self._answer(request, slacks)
+            self._answer(request, slacks, pace)
         return True
 
-    def _answer(self, request: Request, slacks: list[float | None]) -> None:
+    def _answer(self, request: Request, slacks: list[float | None], pace: float | None) -> None:
         try:
-            choice = self._dispatcher.decide(slacks)
+            choice = self._dispatcher.decide(slacks, pace)
             start = time.perf_counter()
             outputs = self._execute(choice.point, request.inputs)
             took = time.perf_counter() - start
@@ -195,6 +199,13 @@ class Worker:
             elif request.expires > now and not request.future.cancelled():
                 slacks.append(request.expires - now)
         return slacks
+
+    def _follow_pace(self, now: float) -> None:
+        """Keep the mean time between arrivals lately."""
+        if self._last_arrival is not None:
+            gap = now - self._last_arrival
+            self._pace = gap if self._pace is None else self._pace + (gap - self._pace) / PACE_OVER
+        self._last_arrival = now
 
     def _make_room(self, now: float) -> list[Request]:
         """Drop the requests nobody waits for any more; those that expired are to be refused."""

@@ -34,6 +34,7 @@ class Situation:
     load: float
     slacks: tuple[float | None, ...]  # time left for this request, then for those behind it
     current: int | None  # index of the option used last
+    pace: float | None = None  # mean time between arrivals lately
 
     @property
     def slack(self) -> float | None:

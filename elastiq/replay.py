@@ -1,0 +1,133 @@
+"""Sends recorded or drawn traffic to workers for real, and reports what they made of it.
+
+The load is open: each request goes out at its moment, whatever became of those before it, and its
+latency counts from that moment. So a worker that falls behind cannot slow its own traffic down.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull
+from elastiq.outcomes import FAILED, IN_TIME, LATE, REFUSED, Outcome, Report, summarize
+from elastiq.samples import Samples
+from elastiq.worker import Answer, Worker
+
+TOLERANCE = 1e-3
+LEAD = 0.02  # between setting the clock and the earliest request
+
+
+@dataclass
+class Sent:
+    """One request under way."""
+
+    sample: int
+    due: float
+    sent: float
+    future: Future[Answer] | None = None  # None: turned away at the door
+    done: float = 0.0
+    stamped: threading.Event = field(default_factory=threading.Event)
+
+    def stamp(self, _: Future[Answer]) -> None:
+        self.done = time.perf_counter()
+        self.stamped.set()
+
+
+def replay(
+    workers: Mapping[str, Worker],
+    moments: np.ndarray,
+    samples: Samples,
+    deadline: float,
+    slices: int = 4,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+) -> dict[str, Report]:
+    """Send the same traffic to every worker; each request has `deadline` seconds from its moment.
+
+    Workers take turns, one slice of the traffic each, so that the machine's drift hits all alike.
+    Every slice begins with empty queues.
+    """
+    _check(moments, samples, deadline)
+    picks = np.random.default_rng(seed).integers(len(samples), size=len(moments))
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in workers}
+    names = list(workers)
+    edges = np.linspace(0.0, np.nextafter(float(moments[-1]), np.inf), slices + 1)
+    for turn, (begin, end) in enumerate(itertools.pairwise(edges)):
+        part = (moments >= begin) & (moments < end)
+        for place in range(len(names)):
+            name = names[(turn + place) % len(names)]
+            sent = _send(workers[name], moments[part] - begin, picks[part], samples, deadline)
+            outcomes[name] += [_outcome(one, samples, deadline, tolerance) for one in sent]
+    return {name: summarize(name, seen) for name, seen in outcomes.items()}
+
+
+def _check(moments: np.ndarray, samples: Samples, deadline: float) -> None:
+    if len(moments) == 0:
+        raise ElastiqError("there is no request to send. Raise the rate or the seconds.")
+    if len(samples) == 0:
+        raise ElastiqError("there is no sample to send")
+    if not deadline > 0:
+        raise ElastiqError(f"a deadline must be above 0 seconds, not {deadline:g}")
+
+
+def _send(
+    worker: Worker, moments: np.ndarray, picks: np.ndarray, samples: Samples, deadline: float
+) -> list[Sent]:
+    """Send each request at its moment, then wait for all answers."""
+    sent: list[Sent] = []
+    start = time.perf_counter() + LEAD
+    for moment, pick in zip(moments.tolist(), picks.tolist(), strict=True):
+        inputs = samples.input(pick)
+        due = start + moment
+        time.sleep(max(0.0, due - time.perf_counter()))
+        one = Sent(pick, due, time.perf_counter())
+        try:
+            one.future = worker.submit(inputs, due + deadline - one.sent)
+            one.future.add_done_callback(one.stamp)
+        except QueueFull:
+            one.stamped.set()
+        sent.append(one)
+    for one in sent:
+        one.stamped.wait()
+    return sent
+
+
+def _outcome(one: Sent, samples: Samples, deadline: float, tolerance: float) -> Outcome:
+    lateness = one.sent - one.due
+    if one.future is None:
+        return Outcome(REFUSED, lateness)
+    try:
+        answer = one.future.result()
+    except (DeadlineMissed, CancelledError):
+        return Outcome(REFUSED, lateness)
+    except Exception:
+        return Outcome(FAILED, lateness)
+    latency = one.done - one.due
+    same = _same(answer, samples, one.sample, tolerance)
+    return Outcome(
+        state=IN_TIME if latency <= deadline else LATE,
+        lateness=lateness,
+        latency=latency,
+        point=answer.point,
+        score=float(samples.scores[answer.point][one.sample]) if same else 0.0,
+        differing=not same,
+    )
+
+
+def _same(answer: Answer, samples: Samples, sample: int, tolerance: float) -> bool:
+    """Whether the answer is what verification saw, within a share of its largest value."""
+    for name, golden in samples.outputs[answer.point].items():
+        expected, found = golden[sample : sample + 1], answer.outputs.get(name)
+        if found is None or found.shape != expected.shape:
+            return False
+        error = np.abs(found.astype(np.float64) - expected)
+        if not np.all(error <= tolerance * np.abs(expected).max(initial=0.0)):
+            return False
+    return True

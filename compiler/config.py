@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from elastiq.codec import decode
+from elastiq import toml
 from elastiq.errors import ElastiqError
 
 FILE = "elastiq.toml"
@@ -44,17 +44,6 @@ class Config:
 
 def read(path: Path | None, flags: Mapping[str, Any]) -> Config:
     """The settings of a file, overridden by the flags that were given."""
-    config = _from_file(path) if path else Config()
+    config = toml.read(Config, path) if path else Config()
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     return replace(config, **given)
-
-
-def _from_file(path: Path) -> Config:
-    try:
-        import tomllib
-    except ModuleNotFoundError:  # Python 3.10
-        import tomli as tomllib
-    try:
-        return decode(Config, tomllib.loads(path.read_text()), path.name)
-    except (OSError, tomllib.TOMLDecodeError) as e:
-        raise ElastiqError(f"{path}: {e}") from e

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from elastiq import digest
+from elastiq import digest, plugins
 from elastiq.errors import ElastiqError
-from elastiq.protocols import Arrays
+from elastiq.protocols import Arrays, Driver
 from elastiq.records import Point
 
 # Our own top-level packages, whose names a user's folder may use for packages of its own.
@@ -90,6 +90,12 @@ class SourceModel:
         """What the scores of this model mean."""
         largest = self.points[-1]
         return "task score" if self.can_evaluate else f"agreement with {largest} in torch"
+
+    @cached_property
+    def driver_module(self) -> Driver:
+        """The driver that runs this model, here as on the device."""
+        module: Driver = plugins.load("elastiq.drivers", self.driver, "driver")
+        return module
 
     @property
     def can_evaluate(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from elastiq import device, digest, manifest, samples
+from elastiq import device, digest, manifest, plugins, samples
 from elastiq.codec import decode
 from elastiq.errors import BundleError, ElastiqError, unknown
 from elastiq.latency import LatencyTable
@@ -38,7 +37,7 @@ class Bundle:
         self._checked: set[str] = set()
         self._lock = threading.RLock()
         self._worker: Worker | None = None
-        self._driver: Driver = importlib.import_module(f"elastiq.drivers.{self.manifest.driver}")
+        self._driver: Driver = plugins.load("elastiq.drivers", self.manifest.driver, "driver")
         for name, record in self.manifest.files.items():
             _check_size(inside(path, name), record.size)
         self.table = self._read_table()
@@ -135,7 +134,8 @@ class Bundle:
         for weight in record.weights:
             self._trusted(f"{WEIGHTS}/{weight}")
         options = RunnerOptions(self.path / WEIGHTS, self.threads)
-        return runner(record.runner).load(inside(self.path, record.folder), options)
+        runner: Runner = plugins.load("elastiq.runners", record.runner, "runner")
+        return runner.load(inside(self.path, record.folder), options)
 
     def _trusted(self, name: str) -> Path:
         record = self.manifest.files.get(name)
@@ -173,16 +173,6 @@ class Bundle:
                     f"input {spec.name!r} is {array.dtype}{list(array.shape)}; "
                     f"this model takes {spec.dtype}{list(spec.shape)}"
                 )
-
-
-def runner(name: str) -> Runner:
-    """The runner module of a name."""
-    try:
-        return importlib.import_module(f"elastiq.runners.{name}")
-    except ModuleNotFoundError as e:
-        if e.name != f"elastiq.runners.{name}":
-            raise
-        raise BundleError(f"this Elastiq has no runner called {name!r}; it may be too old") from e
 
 
 def _check_size(path: Path, size: int) -> None:

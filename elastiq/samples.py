@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from elastiq import arrays as files
+
 SEPARATOR = "::"
 
 
@@ -32,8 +34,7 @@ class Samples:
         for point, outputs in self.outputs.items():
             for name, array in outputs.items():
                 arrays[f"outputs{SEPARATOR}{point}{SEPARATOR}{name}"] = array
-        with path.open("wb") as file:
-            np.savez(file, **arrays)
+        files.save(path, arrays)
 
 
 def load(path: Path) -> Samples:
@@ -41,13 +42,12 @@ def load(path: Path) -> Samples:
     inputs: dict[str, np.ndarray] = {}
     scores: dict[str, np.ndarray] = {}
     outputs: dict[str, dict[str, np.ndarray]] = {}
-    with np.load(path, allow_pickle=False) as file:
-        for key in file.files:
-            kind, *names = key.split(SEPARATOR)
-            if kind == "inputs":
-                inputs[names[0]] = file[key]
-            elif kind == "scores":
-                scores[names[0]] = file[key]
-            else:
-                outputs.setdefault(names[0], {})[names[1]] = file[key]
+    for key, array in files.load(path).items():
+        kind, *names = key.split(SEPARATOR)
+        if kind == "inputs":
+            inputs[names[0]] = array
+        elif kind == "scores":
+            scores[names[0]] = array
+        else:
+            outputs.setdefault(names[0], {})[names[1]] = array
     return Samples(inputs, scores, outputs)

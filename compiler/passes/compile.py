@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from compiler.progress import Progress
 from compiler.store import Store, weights_of
-from elastiq.bundle import runner
-from elastiq.protocols import Engine, RunnerOptions
+from elastiq import plugins
+from elastiq.protocols import Engine, Runner, RunnerOptions
 from elastiq.records import Graph, engine_key
 from targets.backends import backend
 
@@ -31,7 +32,8 @@ class BuiltEngine:
     def load(self, threads: int) -> Engine:
         """The engine as the device would load it."""
         options = RunnerOptions(self.graph.weights, threads)
-        return runner(self.runner).load(self.folder, options)
+        runner: Runner = plugins.load("elastiq.runners", self.runner, "runner")
+        return runner.load(self.folder, options)
 
 
 def compile(
@@ -47,8 +49,6 @@ def compile(
                 continue
             with progress.task(f"compile {graph.point} {graph.precision} {name}") as task:
                 inputs = {"graph": graph.path.parent.name, "backend": name, "toolchain": toolchain}
-                entry, task.cached = store.produce(
-                    "engine", inputs, lambda folder, g=graph, b=chosen: b.build(g, folder)
-                )
+                entry, task.cached = store.produce("engine", inputs, partial(chosen.build, graph))
             engines.append(BuiltEngine(graph, name, chosen.runner, entry, weights_of(entry)))
     return tuple(engines)

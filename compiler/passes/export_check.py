@@ -66,7 +66,8 @@ def explain_capture(error: Exception) -> str:
 def explain_conversion(exported: Any, error: Exception) -> str:
     """Which module and op the ONNX exporter refused."""
     text = _chain(error)
-    for node in exported.graph.nodes:
+    # The exporter complains of ops as they are after decomposition; their modules stay the same.
+    for node in (*exported.graph.nodes, *exported.run_decompositions().graph.nodes):
         if node.op == "call_function" and str(node.target) in text:
             return (
                 f"ONNX has no counterpart of {node.target} in module {_module(node)!r}. "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def profile(
             entry, task.cached = store.produce(
                 "profile",
                 inputs,
-                lambda folder, load=load: _measure(engines, load, seconds, threads, folder),
+                partial(_measure, engines, load, seconds, threads),
             )
         found = json.loads((entry / ROWS).read_text())
         rows.extend(decode(Row, row, ROWS) for row in found)

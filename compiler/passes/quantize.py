@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def quantize(
             entry, task.cached = store.produce(
                 "quantize",
                 inputs,
-                lambda folder, g=graph, c=calibration: _quantize(g, c, recipe, folder),
+                partial(_quantize, graph, calibration, recipe),
             )
         quantized.append(replace(graph, precision="int8", path=entry / trace.FILE))
     return tuple(quantized)

@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -49,10 +50,26 @@ def trace(
                 entry, task.cached = store.produce(
                     "trace",
                     inputs,
-                    lambda folder, s=stage, w=where: _export(s, w, folder, store.weights),
+                    partial(_export, stage, where, store.weights),
                 )
             traced.append(read_graph(entry, point, name, "fp32", store))
+    _check_outputs(model, traced)
     return tuple(traced)
+
+
+def _check_outputs(model: SourceModel, traced: list[Graph]) -> None:
+    """A caller gets the same outputs whatever point answers, unless its driver says otherwise."""
+    if model.driver_module.OUTPUTS_VARY:
+        return
+    first = traced[0]
+    for graph in traced:
+        for ours, theirs in zip(graph.outputs, first.outputs, strict=False):
+            if ours != theirs or len(graph.outputs) != len(first.outputs):
+                raise ElastiqError(
+                    f"{model.spec}: output {ours.name!r} has shape {list(ours.shape)} at "
+                    f"{graph.point} but {list(theirs.shape)} at {first.point}; "
+                    "all points must answer alike"
+                )
 
 
 def read_graph(entry: Path, point: Point, stage: str, precision: str, store: Store) -> Graph:
@@ -73,7 +90,7 @@ def write_signature(
     )
 
 
-def _export(stage: Stage, where: str, folder: Path, weights: Path) -> None:
+def _export(stage: Stage, where: str, weights: Path, folder: Path) -> None:
     with _quiet(), torch.no_grad():
         outputs = _outputs(stage, where)
         program = _to_onnx(stage, where, list(outputs))

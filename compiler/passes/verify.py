@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from compiler.passes.compile import BuiltEngine
 from compiler.progress import Progress
 from compiler.source import SourceModel, Stage, state_digest
 from compiler.store import Store
-from elastiq import device
+from elastiq import arrays, device
 from elastiq.codec import decode, plain
 from elastiq.errors import ElastiqError
 from elastiq.protocols import Arrays, Driver
@@ -119,7 +119,7 @@ def verify(
             entry, task.cached = store.produce(
                 "verify",
                 inputs,
-                lambda folder, v=variant, r=reference: _verify(model, v, r, truth, threads, folder),
+                partial(_verify, model, variant, reference, truth, threads),
             )
         quality = decode(Quality, json.loads((entry / QUALITY).read_text()), QUALITY)
         verified.append(Verified(variant, quality, entry / ANSWERS, reference / ANSWERS))
@@ -137,10 +137,10 @@ def group(engines: tuple[BuiltEngine, ...]) -> tuple[Variant, ...]:
 
 def load_answers(path: Path) -> tuple[Answers, Answers, np.ndarray]:
     """Inputs, outputs and scores of the evaluation samples."""
-    with np.load(path, allow_pickle=False) as file:
-        inputs = {k[3:]: file[k] for k in file.files if k.startswith("in_")}
-        outputs = {k[4:]: file[k] for k in file.files if k.startswith("out_")}
-        return inputs, outputs, file["scores"]
+    found = arrays.load(path)
+    inputs = {name[3:]: array for name, array in found.items() if name.startswith("in_")}
+    outputs = {name[4:]: array for name, array in found.items() if name.startswith("out_")}
+    return inputs, outputs, found["scores"]
 
 
 def _reference(model: SourceModel, point: Point, truth: Path | None, store: Store) -> Path:
@@ -155,8 +155,8 @@ def _reference(model: SourceModel, point: Point, truth: Path | None, store: Stor
     }
 
     def make(folder: Path) -> None:
-        driver = _driver(model)
-        modules = {name: _as_engine(stage) for name, stage in stages.items()}
+        driver = model.driver_module
+        modules = {name: _TorchEngine(stage) for name, stage in stages.items()}
         recorder = Recorder(lambda x: driver.answer(modules, x), _batch(stages, driver))
         scores = _evaluate(model, recorder, truth)
         _save(folder, recorder.inputs, recorder.outputs, scores)
@@ -172,7 +172,7 @@ def _verify(
     threads: int,
     folder: Path,
 ) -> None:
-    driver = _driver(model)
+    driver = model.driver_module
     engines = {stage: engine.load(threads) for stage, engine in variant.engines.items()}
     try:
         recorder = Recorder(lambda x: driver.answer(engines, x))
@@ -228,23 +228,26 @@ def _compare(
     )
 
 
-def _driver(model: SourceModel) -> Driver:
-    return importlib.import_module(f"elastiq.drivers.{model.driver}")
+@dataclass(frozen=True)
+class _TorchEngine:
+    """A stage of the source model, called as an engine is."""
 
+    stage: Stage
 
-def _as_engine(stage: Stage) -> Callable[[Arrays], Answers]:
-    def run(inputs: Arrays) -> Answers:
+    def __call__(self, inputs: Arrays) -> Answers:
+        tensors = {name: torch.from_numpy(np.array(array)) for name, array in inputs.items()}
         with torch.no_grad():
-            answer = stage.module(**{k: torch.from_numpy(np.array(v)) for k, v in inputs.items()})
+            answer = self.stage.module(**tensors)
         named = {"output": answer} if isinstance(answer, torch.Tensor) else answer
         return {name: tensor.numpy() for name, tensor in named.items()}
 
-    return run
+    def close(self) -> None:
+        pass
 
 
 def _batch(stages: Mapping[str, Stage], driver: Driver) -> int | None:
     """None if the torch modules answer a batch as they answer its samples one by one, else 1."""
-    modules = {name: _as_engine(stage) for name, stage in stages.items()}
+    modules = {name: _TorchEngine(stage) for name, stage in stages.items()}
     first = next(iter(stages.values()))
     generator = np.random.default_rng(0)
     pair = {
@@ -265,7 +268,6 @@ def _joined(parts: list[Answers]) -> Answers:
 
 
 def _save(folder: Path, inputs: Answers, outputs: Answers, scores: np.ndarray) -> None:
-    arrays = {f"in_{name}": array for name, array in inputs.items()}
-    arrays |= {f"out_{name}": array for name, array in outputs.items()}
-    with (folder / ANSWERS).open("wb") as file:
-        np.savez(file, scores=scores, **arrays)
+    named = {f"in_{name}": array for name, array in inputs.items()}
+    named |= {f"out_{name}": array for name, array in outputs.items()}
+    arrays.save(folder / ANSWERS, {"scores": scores, **named})

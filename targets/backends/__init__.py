@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from pathlib import Path
 from typing import Protocol
 
-from elastiq.errors import unknown
+from elastiq import plugins
 from elastiq.records import Graph
 
 
@@ -30,11 +28,10 @@ class Backend(Protocol):
 
 def names() -> list[str]:
     """Every backend there is."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return plugins.names("targets.backends")
 
 
 def backend(name: str) -> Backend:
     """The backend module of a name."""
-    if name not in names():
-        raise unknown("backend", name, names())
-    return importlib.import_module(f"targets.backends.{name}")
+    module: Backend = plugins.load("targets.backends", name, "backend")
+    return module

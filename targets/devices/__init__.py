@@ -6,8 +6,8 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from elastiq.codec import decode
-from elastiq.errors import ElastiqError, unknown
+from elastiq import toml
+from elastiq.errors import unknown
 
 FOLDER = Path(__file__).parent
 
@@ -31,7 +31,7 @@ class Target:
 
 def targets() -> dict[str, Target]:
     """Every device there is, by name."""
-    found = [read(path) for path in sorted(FOLDER.glob("*.toml"))]
+    found = [toml.read(Target, path) for path in sorted(FOLDER.glob("*.toml"))]
     return {target.name: target for target in found}
 
 
@@ -41,15 +41,3 @@ def target(name: str) -> Target:
     if name not in known:
         raise unknown("target", name, known)
     return known[name]
-
-
-def read(path: Path) -> Target:
-    """Read one device file."""
-    try:
-        import tomllib
-    except ModuleNotFoundError:  # Python 3.10
-        import tomli as tomllib
-    try:
-        return decode(Target, tomllib.loads(path.read_text()), path.name)
-    except (OSError, tomllib.TOMLDecodeError) as e:
-        raise ElastiqError(f"{path}: {e}") from e

@@ -19,10 +19,10 @@ class Base:
         return nn.Linear(4, 3)
 
     def stages(self, point):
-        return {"main": (self.module(point).eval(), {"x": torch.zeros(SHAPE)})}
+        return {"main": (self.module(point).eval(), {"input": torch.zeros(SHAPE)})}
 
     def calibration(self):
-        yield {"x": np.ones((8, 4), np.float32)}
+        yield {"input": np.ones((8, 4), np.float32)}
 
 
 class NoPoints(Base):
@@ -38,8 +38,8 @@ class ShapeChanges(Base):
 class DataDependent(Base):
     def module(self, point):
         class Branch(nn.Module):
-            def forward(self, x):
-                return x * 2 if x.sum() > 0 else x - 1
+            def forward(self, input):
+                return input * 2 if input.sum() > 0 else input - 1
 
         return Branch()
 
@@ -47,16 +47,16 @@ class DataDependent(Base):
 class UnknownOp(Base):
     def module(self, point):
         class Inner(nn.Module):
-            def forward(self, x):
-                return torch.linalg.eigvals(x.reshape(2, 2)).real
+            def forward(self, input):
+                return torch.linalg.eigvals(input.reshape(2, 2)).real
 
         class Outer(nn.Module):
             def __init__(self):
                 super().__init__()
                 self.spectrum = Inner()
 
-            def forward(self, x):
-                return self.spectrum(x)
+            def forward(self, input):
+                return self.spectrum(input)
 
         return Outer()
 
@@ -73,12 +73,12 @@ class EmptyCalibration(Base):
 
 class WrongShape(Base):
     def calibration(self):
-        yield {"x": np.ones((8, 5), np.float32)}
+        yield {"input": np.ones((8, 5), np.float32)}
 
 
 class WrongType(Base):
     def calibration(self):
-        yield {"x": np.ones((8, 4), np.float64)}
+        yield {"input": np.ones((8, 4), np.float64)}
 
 
 class WrongName(Base):
@@ -90,4 +90,4 @@ class HoldsNan(Base):
     def calibration(self):
         x = np.ones((8, 4), np.float32)
         x[5, 2] = np.nan
-        yield {"x": x}
+        yield {"input": x}

@@ -1,0 +1,41 @@
+# Two commands on a fresh machine with Python 3.11+: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+export ELASTIQ_STORE ?= $(CURDIR)/$(DEMO)/store
+
+.PHONY: demo test lint bench wheel clean
+
+demo: $(VENV)/.demo
+	$(BIN)/elastiq build zoo.perceiver:model -t cpu-x86 -o $(DEMO)/perceiver.elastiq
+	$(BIN)/elastiq check $(DEMO)/perceiver.elastiq
+	$(BIN)/elastiq replay $(DEMO)/perceiver.elastiq -o $(DEMO)/burst.json
+	$(BIN)/elastiq report $(DEMO)/perceiver.elastiq --replay $(DEMO)/burst.json -o $(DEMO)/report.html
+
+test: $(VENV)/.dev lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+wheel: $(VENV)/.dev
+	$(BIN)/python -m build --wheel
+
+$(VENV)/.demo: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[compile,zoo]'
+	mkdir -p $(DEMO)
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[compile,zoo,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist

@@ -1,0 +1,143 @@
+"""The whole build: it goes on after any kill, repeats itself to the byte, redoes what it must."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from elastiq import digest
+from tests.conftest import ROOT, TINY
+
+KILLS = 10
+MEASURED = ("profiles/", "report.html", "manifest.json")
+
+
+def build(store, out, *flags, model=TINY):
+    return subprocess.Popen(
+        [sys.executable, "-m", "compiler.cli", "build", model, "--keep", "all", "--loads", "0",
+         "--profile-seconds", "0.1", "--accuracy-drop", "100", "-o", str(out), *flags],
+        cwd=ROOT,
+        env={**os.environ, "ELASTIQ_STORE": str(store)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, out + err
+    return err
+
+
+def made_again(err):
+    """The tasks that were not found in the store."""
+    tasks = [line.strip() for line in err.splitlines() if line.startswith("  ")]
+    return [task.split(":")[0] for task in tasks if not task.endswith("found")]
+
+
+def contents(bundle):
+    """Every file that is not a measurement, by digest."""
+    files = {p.relative_to(bundle).as_posix(): p for p in bundle.rglob("*") if p.is_file()}
+    return {n: digest.of_file(p) for n, p in files.items() if not n.startswith(MEASURED)}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    start = time.monotonic()
+    finish(build(folder / "store", folder / "tiny.elastiq"))
+    return folder, time.monotonic() - start
+
+
+def test_a_build_killed_at_ten_moments_ends_byte_identical(undisturbed, tmp_path):
+    whole, seconds = undisturbed
+    out = tmp_path / "tiny.elastiq"
+    moments = random.Random(0)
+    for _ in range(KILLS):
+        process = build(tmp_path / "store", out)
+        time.sleep(moments.uniform(0.3, 0.9) * seconds)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    finish(build(tmp_path / "store", out))
+    assert contents(out) == contents(whole / "tiny.elastiq")
+    assert contents(out)
+    assert [
+        path.name for path in tmp_path.iterdir() if path.name.startswith(".tiny.elastiq.old")
+    ] == []
+
+
+def test_nothing_is_made_twice(undisturbed):
+    folder, _ = undisturbed
+    before = contents(folder / "tiny.elastiq")
+    again = finish(build(folder / "store", folder / "tiny.elastiq"))
+    assert [task.split()[0] for task in made_again(again)] == ["bundle"]
+    assert contents(folder / "tiny.elastiq") == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "redone"),
+    [
+        (("--calibration-samples", "7"), {"quantize", "compile", "verify", "profile"}),
+        (("--loads", "0,1"), {"profile"}),
+        (("--keep", "fastest"), set()),
+        (("--points", "queries=8"), {"profile"}),
+        (("--threads", "2"), {"verify", "profile"}),
+    ],
+)
+def test_a_changed_setting_redoes_what_follows_from_it_and_no_more(
+    undisturbed, tmp_path, flags, redone
+):
+    folder, _ = undisturbed
+    done = made_again(finish(build(folder / "store", tmp_path / "b.elastiq", *flags)))
+    assert {task.split()[0] for task in done} - {"bundle"} == redone
+    assert not any("fp32" in task for task in done if task.startswith("compile"))
+
+
+def test_the_fake_backend_carries_the_whole_pipeline(undisturbed, tmp_path):
+    folder, _ = undisturbed
+    out = tmp_path / "fake.elastiq"
+    finish(build(folder / "store", out, "--backend", "fake"))
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert {engine["backend"] for engine in manifest["engines"]} == {"fake"}
+    for engine in manifest["engines"]:
+        assert engine["precision"] != "fp32" or engine["quality"]["max_error"] < 1e-4
+
+
+def test_a_model_without_a_metric_is_scored_by_agreement(undisturbed, tmp_path):
+    folder, _ = undisturbed
+    out = tmp_path / "b.elastiq"
+    finish(build(folder / "store", out, model=TINY.replace("Tiny", "Unmeasured")))
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["metric"] == "agreement with queries=8 in torch"
+    assert manifest["points"][-1]["score"] == 1.0
+    assert 0 < manifest["points"][0]["score"] < 1.0
+
+
+def test_a_full_disk_is_told_in_one_line(undisturbed, tmp_path):
+    """A real full disk: a tmpfs of 200 kB, in a mount namespace of its own."""
+    script = (
+        f"mount -t tmpfs -o size=200k none {tmp_path} && "
+        f"exec {sys.executable} -m compiler.cli build {TINY} -o {tmp_path}/b.elastiq"
+    )
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script],
+        cwd=ROOT,
+        env={**os.environ, "ELASTIQ_STORE": str(tmp_path / "store")},
+        capture_output=True,
+        text=True,
+    )
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        pytest.skip(f"this machine allows no mount namespace: {done.stderr}")
+    assert done.returncode == 2
+    assert "disk is full" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""Graphs on disk: tensors stand once, come back whole, and constants are folded whatever made them."""
+"""Graphs on disk: tensors stand once and come back whole; every constant is folded."""
 
 from __future__ import annotations
 

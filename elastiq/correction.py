@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from math import inf
 
 LOWEST, HIGHEST = 0.5, 4.0
 WEIGHT = 0.1
@@ -23,13 +24,13 @@ class Correction:
 
     def learn(self, actual: float, predicted: float) -> None:
         """Take in one run; one alone, however long, changes nothing."""
-        if not (actual > 0.0 and predicted > 0.0):
+        if not (0.0 < actual < inf and 0.0 < predicted < inf):
             return
         self._recent.append(actual / predicted)
-        ratio = sorted(self._recent)[MEDIAN_OF // 2]
+        ratio = min(HIGHEST, max(LOWEST, sorted(self._recent)[MEDIAN_OF // 2]))
         now = self._clock()
         # What was learnt long ago says little: without forgetting, a bad minute would bar the
         # costly points for ever, on a device where only they could show that it is over.
         kept = 1.0 + (self.factor - 1.0) * 0.5 ** ((now - self._learnt) / HALF_LIFE)
         self._learnt = now
-        self.factor = min(HIGHEST, max(LOWEST, kept + WEIGHT * (ratio - kept)))
+        self.factor = kept + WEIGHT * (ratio - kept)

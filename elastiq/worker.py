@@ -60,9 +60,16 @@ class Request:
     def expired(self, now: float) -> bool:
         return self.expires is not None and self.expires <= now
 
+    def claim(self) -> bool:
+        """Whether the request is still to be answered; from now on it cannot be cancelled."""
+        try:
+            return self.future.set_running_or_notify_cancel()
+        except RuntimeError:  # somebody else has set its result
+            return False
+
     def refuse(self, now: float) -> None:
         """Tell whoever waits that the deadline has passed, unless they have given up."""
-        if self.future.set_running_or_notify_cancel():
+        if self.claim():
             waited = 1e3 * (now - self.arrived)
             self.future.set_exception(
                 DeadlineMissed(f"the deadline passed after {waited:.1f} ms in the queue")
@@ -131,7 +138,7 @@ class Worker:
             self._changed.notify()
         for request in dropped:
             request.future.cancel()
-            request.future.set_running_or_notify_cancel()
+            request.claim()  # which tells those who wait for several futures
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -172,7 +179,7 @@ class Worker:
             slacks, pace = self._slacks(request, now), self._pace
         if request.expired(now):
             request.refuse(now)
-        elif request.future.set_running_or_notify_cancel():
+        elif request.claim():
             self._answer(request, slacks, pace)
         return True
 

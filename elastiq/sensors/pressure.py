@@ -33,12 +33,12 @@ class PressureSensor:
         """Seconds stalled since boot, and the moment."""
         try:
             some = self._path.read_text().split("\n", 1)[0].split()
-            microseconds = int(some[-1].removeprefix("total="))
+            seconds = int(some[-1].removeprefix("total=")) / 1_000_000
         except (OSError, ValueError, IndexError, OverflowError):
             return None
         if some[0] != "some":
             return None
-        return microseconds * 1e-6, self._clock()
+        return seconds, self._clock()
 
 
 def sensor() -> PressureSensor:

@@ -1,0 +1,135 @@
+"""What dispatching costs: choosing a point, and handing a request to a worker and back.
+
+    python benchmarks/dispatch.py [--json]
+
+No engine is measured: the points have invented latencies, and the worker's engine returns at once
+or sleeps for a known time. Rounds of the different measurements are interleaved.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # so that it runs from a checkout
+
+from elastiq import device
+from elastiq.dispatcher import Dispatcher
+from elastiq.latency import Latency, LatencyTable, Row
+from elastiq.load import Load, LoadMonitor
+from elastiq.policies import policy
+from elastiq.protocols import Arrays
+from elastiq.records import PointRecord, StageRecord
+from elastiq.worker import Worker
+
+ROUNDS = 20
+RUNS = 500  # of a measurement in a round
+ENGINE_SECONDS = 0.001
+POINTS = {f"queries={2**k}": 0.001 * 2**k for k in range(2, 7)}
+
+
+def table() -> LatencyTable:
+    rows = [
+        Row(name, load, Latency(p50, 1.2 * p50, 1.5 * p50, p50, p50, 200, True))
+        for name, idle in POINTS.items()
+        for load, p50 in ((0.0, idle), (0.5, 1.5 * idle), (1.0, 3 * idle))
+    ]
+    return LatencyTable("invented", False, {}, tuple(rows))
+
+
+def dispatcher(load: Callable[[], Load | float]) -> Dispatcher:
+    points = [
+        PointRecord(name, {}, 0.7 + 0.01 * place, {"main": StageRecord((), (), name, "")})
+        for place, name in enumerate(POINTS)
+    ]
+    return Dispatcher(points, table(), policy("deadline"), load)
+
+
+def choosing(waiting: int, load: Callable[[], Load | float]) -> Callable[[], float]:
+    """One `decide` and `learn` with a queue of this length, while the load drifts."""
+    chooser = dispatcher(load)
+    slacks = [0.05 + 0.01 * place for place in range(waiting)]
+    random = np.random.default_rng(0)
+    noise = iter(random.uniform(0.9, 1.2, ROUNDS * RUNS + 1).tolist())
+
+    def once() -> float:
+        start = time.perf_counter()
+        choice = chooser.decide(slacks, 0.02)
+        chooser.learn(choice, next(noise) * choice.predicted / choice.correction)
+        return time.perf_counter() - start
+
+    return once
+
+
+def drifting() -> Callable[[], float]:
+    """A load that wanders, so that the table must be read anew now and then."""
+    random = np.random.default_rng(0)
+    loads = iter((0.5 + 0.4 * np.sin(np.cumsum(random.normal(0, 0.01, 10**5)))).tolist())
+    return lambda: next(loads)
+
+
+def handing(worker: Worker) -> Callable[[], float]:
+    """A request's way to an engine and back, less the time in the engine."""
+    inputs = {"x": np.zeros((1, 3), np.float32)}
+
+    def once() -> float:
+        start = time.perf_counter()
+        took = worker.submit(inputs, 1.0).result().took
+        return time.perf_counter() - start - took
+
+    return once
+
+
+def at_once(point: str, inputs: Arrays) -> dict[str, np.ndarray]:
+    return {}
+
+
+def sleeping(point: str, inputs: Arrays) -> dict[str, np.ndarray]:
+    time.sleep(ENGINE_SECONDS)
+    return {}
+
+
+def measure() -> dict[str, dict[str, float]]:
+    """Median and p99 of each measurement, in microseconds."""
+    with ExitStack() as stack:
+        monitor = stack.enter_context(LoadMonitor())
+        idle = stack.enter_context(Worker(dispatcher(monitor), at_once))
+        slow = stack.enter_context(Worker(dispatcher(monitor), sleeping))
+        measured = {
+            "decide + learn, nobody behind": choosing(1, monitor),
+            "decide + learn, 16 behind": choosing(17, monitor),
+            "decide + learn, 16 behind, load drifting": choosing(17, drifting()),
+            "worker, engine returns at once": handing(idle),
+            "worker, engine sleeps 1 ms": handing(slow),
+        }
+        times: dict[str, list[float]] = {name: [] for name in measured}
+        for _ in range(ROUNDS):
+            for name, once in measured.items():
+                times[name] += [1e6 * once() for _ in range(RUNS)]
+    return {
+        name: {"p50": float(np.median(took)), "p99": float(np.quantile(took, 0.99))}
+        for name, took in times.items()
+    }
+
+
+def main() -> None:
+    figures = measure()
+    circumstances = device.circumstances() | {"numpy": np.__version__}
+    if "--json" in sys.argv:
+        print(json.dumps({"circumstances": circumstances, "microseconds": figures}, indent=1))
+        return
+    for name, value in circumstances.items():
+        print(f"{name:<10} {value}")
+    print(f"\n{'microseconds':<42} {'median':>8} {'p99':>8}")
+    for name, figure in figures.items():
+        print(f"{name:<42} {figure['p50']:>8.1f} {figure['p99']:>8.1f}")
+
+
+if __name__ == "__main__":
+    main()

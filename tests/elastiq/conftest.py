@@ -1,0 +1,53 @@
+"""Points with invented costs, for tests of how points are chosen: no engine is measured here."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from elastiq.dispatcher import Dispatcher
+from elastiq.latency import Latency, LatencyTable, Row
+from elastiq.policies import Option, policy
+from elastiq.records import PointRecord, StageRecord
+
+
+def latency(p50, p99=None):
+    p99 = 1.2 * p50 if p99 is None else p99
+    return Latency(p50, (p50 + p99) / 2, p99, p50, p50, 200, True)
+
+
+def point(name, score, *engines):
+    stages = {engine: StageRecord((), (), engine, "") for engine in engines or (name,)}
+    return PointRecord(name, {}, score, stages)
+
+
+def options(*costs_and_scores):
+    """Options from (p99, score), named by their place; p50 is the same as p99."""
+    return tuple(
+        Option(str(place), score, cost, cost)
+        for place, (cost, score) in enumerate(costs_and_scores)
+    )
+
+
+def table(costs, slowdown=None):
+    """A table of p50s per engine on the idle device, each `slowdown` times longer at full load."""
+    rows = [Row(name, 0.0, latency(cost)) for name, cost in costs.items()]
+    if slowdown is not None:
+        rows += [Row(name, 1.0, latency(slowdown * cost)) for name, cost in costs.items()]
+    return LatencyTable("test device", True, {}, tuple(rows))
+
+
+def dispatcher(costs=(("small", 0.001), ("large", 0.004)), name="deadline", load=0.0, **given):
+    """A dispatcher over points with these costs, each more accurate than the one before."""
+    costs = dict(costs)
+    points = [point(name, 0.5 + 0.1 * place) for place, name in enumerate(costs)]
+    return Dispatcher(points, table(costs, 3.0), policy(name, **given), lambda: load)
+
+
+@pytest.fixture(scope="session")
+def make():
+    """The makers of invented points, tables and dispatchers."""
+    return SimpleNamespace(
+        latency=latency, point=point, options=options, table=table, dispatcher=dispatcher
+    )

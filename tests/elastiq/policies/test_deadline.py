@@ -1,0 +1,123 @@
+"""The deadline policy: what it picks, and what must hold for any points and any queue."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elastiq.policies import Option, Situation, policy
+
+seconds = st.floats(1e-6, 10.0)
+slacks = st.lists(st.none() | st.floats(-1.0, 100.0), min_size=1, max_size=20)
+points = st.lists(
+    st.builds(
+        lambda typical, tail, score: Option("", score, typical, typical * (1 + tail)),
+        seconds,
+        st.floats(0.0, 5.0),
+        st.floats(0.0, 1.0),
+    ),
+    min_size=1,
+    max_size=8,
+).map(lambda options: tuple(sorted(options, key=lambda option: (option.worst, option.typical))))
+paces = st.none() | seconds
+deadline = policy("deadline")
+
+
+def pick(options, slacks, current=None, pace=None, load=0.0):
+    return deadline.choose(options, Situation(load, tuple(slacks), current, pace)).index
+
+
+def test_it_takes_the_most_accurate_that_fits(make):
+    options = make.options((1, 0.5), (2, 0.7), (4, 0.9))
+    assert [pick(options, [slack]) for slack in (0.5, 1, 1.9, 2, 3.9, 4, None)] == [
+        0, 0, 0, 1, 1, 2, 2,
+    ]  # fmt: skip
+
+
+def test_accuracy_counts_and_not_cost(make):
+    options = make.options((1, 0.9), (2, 0.9), (4, 0.7))
+    assert pick(options, [10]) == pick(options, [None]) == 0
+
+
+def test_everybody_in_the_queue_must_make_it(make):
+    options = make.options((1, 0.5), (2, 0.7), (4, 0.9))
+    assert pick(options, [4]) == 2
+    assert pick(options, [4, 100]) == 2
+    assert pick(options, [4, 4]) == 1
+    assert pick(options, [4, None, 4]) == 0
+    assert pick(options, [None, 2]) == 0
+
+
+def test_bad_runs_are_not_expected_of_everybody_in_the_queue():
+    options = (Option("a", 0.5, 1, 5), Option("b", 0.9, 2, 6))
+    assert pick(options, [9, 9, 10]) == 1  # two typical runs and one bad one: 10
+
+
+def test_it_does_not_serve_more_slowly_than_requests_arrive(make):
+    options = make.options((1, 0.5), (2, 0.7), (4, 0.9))
+    assert pick(options, [100], pace=3) == 1
+    assert pick(options, [100], pace=0.5) == 0
+    assert pick(options, [None], pace=0.5) == 2  # nobody is in a hurry
+
+
+def test_it_moves_up_with_a_margin_and_down_at_once(make):
+    options = make.options((1, 0.5), (2, 0.7))
+    assert pick(options, [2.2], current=0) == 0
+    assert pick(options, [2.4], current=0) == 1
+    assert pick(options, [2.2], current=1) == 1
+    assert pick(options, [1.9], current=1) == 0
+
+
+def test_it_says_why(make):
+    options = make.options((0.001, 0.5), (0.002, 0.7))
+    why = deadline.choose(options, Situation(0.0, (0.01, 0.004), None, 0.003)).why
+    assert "2 in 4.0 ms" in why and "every 3.0 ms" in why
+
+
+@given(points, slacks, paces, st.none() | st.integers(0, 7))
+def test_it_never_picks_out_of_range(options, slacks, pace, current):
+    current = None if current is None else min(current, len(options) - 1)
+    assert 0 <= pick(options, slacks, current, pace) < len(options)
+
+
+@given(points, slacks, paces, st.data())
+def test_less_time_never_picks_a_costlier_point(options, slacks, pace, data):
+    less = [
+        data.draw(st.floats(-1.0, 100.0)) if slack is None else slack - data.draw(seconds)
+        for slack in slacks
+    ]
+    # Ties in cost may be resolved either way.
+    before, after = pick(options, slacks, pace=pace), pick(options, less, pace=pace)
+    assert options[after].worst <= options[before].worst
+
+
+@given(points, slacks, paces, st.floats(-1.0, 100.0))
+def test_one_more_in_the_queue_never_picks_a_costlier_point(options, slacks, pace, last):
+    before, after = pick(options, slacks, pace=pace), pick(options, [*slacks, last], pace=pace)
+    assert options[after].worst <= options[before].worst
+
+
+@given(points, slacks, paces, st.floats(1.0, 10.0))
+def test_more_load_never_picks_a_costlier_point(options, slacks, pace, slowdown):
+    slower = tuple(
+        replace(o, typical=slowdown * o.typical, worst=slowdown * o.worst) for o in options
+    )
+    before, after = pick(options, slacks, pace=pace), pick(slower, slacks, pace=pace)
+    assert options[after].worst <= options[before].worst
+
+
+@given(points, slacks, paces)
+def test_hysteresis_keeps_what_was_right(options, slacks, pace):
+    first = pick(options, slacks, pace=pace)
+    assert pick(options, slacks, first, pace) == first
+
+
+@given(points, st.lists(st.floats(0.0, 100.0), min_size=1, max_size=20))
+def test_whoever_can_be_served_in_time_is(options, slacks):
+    option = options[pick(options, slacks)]
+    if option.worst == min(option.worst for option in options):
+        return  # it may have been taken because nothing fits
+    finished = 0.0
+    for slack in slacks:
+        assert finished + option.worst <= slack * (1 + 1e-9)
+        finished += option.typical

@@ -1,0 +1,123 @@
+"""The dispatcher: predictions at the present load, corrected, and choices that explain why."""
+
+import json
+import math
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elastiq.correction import Correction
+from elastiq.dispatcher import LOAD_LEVELS, Dispatcher
+from elastiq.errors import ElastiqError
+from elastiq.latency import LatencyTable
+from elastiq.load import Load
+from elastiq.policies import policy
+
+
+def test_a_point_costs_what_its_stages_cost(make):
+    points = [make.point("both", 0.9, "encode", "decode")]
+    table = make.table({"encode": 0.002, "decode": 0.003})
+    choice = Dispatcher(points, table, policy("deadline"), lambda: 0.0).decide([None])
+    assert choice.predicted == pytest.approx(0.005)
+    assert choice.option.worst == pytest.approx(0.006)
+
+
+def test_a_busy_device_is_answered_with_a_cheaper_point(make):
+    idle, busy = make.dispatcher(load=0.0), make.dispatcher(load=1.0)
+    assert idle.decide([0.006]).point == "large"
+    assert busy.decide([0.006]).point == "small"
+    assert busy.decide([0.006]).predicted == pytest.approx(0.003)
+
+
+def test_the_load_may_be_a_number_or_a_record(make):
+    record = Load({"others": 1.0, "busy": 1.0}, time.monotonic())
+    assert make.dispatcher(load=record).decide([0.006]).point == "small"
+
+
+@given(load=st.floats(allow_nan=True, allow_infinity=True))
+def test_a_mad_load_is_survived(make, load):
+    assert make.dispatcher(load=load).decide([0.006]).point in ("small", "large")
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0.0005, 0.05))
+def test_more_load_never_picks_a_costlier_point(make, one, other, slack):
+    low, high = sorted((one, other))
+    points = ["small", "large"]
+    choices = [make.dispatcher(load=load).decide([slack]).point for load in (low, high)]
+    assert points.index(choices[1]) <= points.index(choices[0])
+
+
+def test_the_table_is_read_again_only_when_the_load_has_moved(make, monkeypatch):
+    reads = []
+    of = LatencyTable.of
+    monkeypatch.setattr(LatencyTable, "of", lambda *args: reads.append(args) or of(*args))
+    load = [0.5]
+    dispatcher = Dispatcher(
+        [make.point("a", 0.5)], make.table({"a": 0.001}, 2.0), policy("deadline"), lambda: load[0]
+    )
+    for _ in range(100):
+        load[0] = 0.5 + 0.4 / LOAD_LEVELS * math.sin(len(reads))
+        dispatcher.decide([None])
+    assert len(reads) == 1
+    load[0] = 0.7
+    dispatcher.decide([None])
+    assert len(reads) == 2
+
+
+def test_it_learns_that_everything_is_slower_today(make):
+    dispatcher = make.dispatcher()
+    assert dispatcher.decide([0.006]).point == "large"
+    for _ in range(100):
+        choice = dispatcher.decide([0.006])
+        dispatcher.learn(choice, 2.0 * {"small": 0.001, "large": 0.004}[choice.point])
+    choice = dispatcher.decide([0.006])
+    assert choice.correction == pytest.approx(2.0, rel=0.02)
+    assert choice.point == "small"
+    assert choice.predicted == pytest.approx(0.002, rel=0.02)
+
+
+def test_explaining_changes_nothing(make):
+    dispatcher = make.dispatcher([("small", 0.001), ("large", 0.002)])
+    dispatcher.decide([0.0012])
+    between = [0.0025]  # enough for the large point, but not with the margin to move up
+    for _ in range(3):
+        assert dispatcher.explain([10.0]).point == "large"
+        assert dispatcher.explain(between).point == "small"
+
+
+def test_a_choice_is_text_for_people_and_a_dict_for_machines(make):
+    load = Load({"others": 0.25, "busy": 0.5}, time.monotonic())
+    choice = make.dispatcher(load=load).decide([0.006, None], pace=0.01)
+    text = "\n".join(choice.lines())
+    assert "> large" in text or "> small" in text
+    assert "others 25%" in text
+    assert "1 behind" in text and "no deadline" in text
+    said = json.loads(json.dumps(choice.as_dict()))
+    assert said["point"] == choice.point
+    assert [option["point"] for option in said["options"]] == ["small", "large"]
+    assert said["load"]["others"] == 0.25
+
+
+def test_what_cannot_work_fails_at_once(make):
+    table, points = make.table({"a": 0.001}), [make.point("a", 0.5)]
+    with pytest.raises(ElastiqError, match="does not hold b"):
+        Dispatcher([make.point("b", 0.5)], table, policy("deadline"), lambda: 0.0)
+    with pytest.raises(ElastiqError, match="no point to choose"):
+        Dispatcher([], table, policy("deadline"), lambda: 0.0)
+    with pytest.raises(ElastiqError, match="no point is called 'b'"):
+        Dispatcher(points, table, policy("fixed", point="b"), lambda: 0.0)
+
+
+def test_the_correction_can_be_given(make):
+    correction = Correction()
+    correction.factor = 3.0
+    dispatcher = Dispatcher(
+        [make.point("a", 0.5)],
+        make.table({"a": 0.001}),
+        policy("deadline"),
+        lambda: 0.0,
+        correction,
+    )
+    assert dispatcher.decide([None]).predicted == pytest.approx(0.003)

@@ -105,7 +105,8 @@ class Bundle:
         with self._lock:
             if self._worker is None:
                 self._worker = self.serve()
-        return self._worker.submit(inputs, deadline).result().outputs
+            worker = self._worker
+        return worker.submit(inputs, deadline).result().outputs
 
     def samples(self) -> samples.Samples:
         """The evaluation samples that travel with the bundle."""

@@ -5,12 +5,11 @@ A policy module offers `policy(**options)`, which makes one.
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from elastiq import plugins
 from elastiq.errors import ElastiqError, unknown
 
 if TYPE_CHECKING:
@@ -51,14 +50,12 @@ class Decision:
 
 def names() -> list[str]:
     """Every policy there is."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return plugins.names(__name__)
 
 
 def policy(name: str, **options: Any) -> Policy:
     """The policy of a name: `policy("fixed", point="queries=16")`."""
-    if name not in names():
-        raise unknown("policy", name, names())
-    make = importlib.import_module(f"elastiq.policies.{name}").policy
+    make = plugins.load(__name__, name, "policy").policy
     takes = inspect.signature(make).parameters
     for option in options:
         if option not in takes:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from elastiq import plugins
 
 if TYPE_CHECKING:
     from elastiq.protocols import Sensor
 
-NAMES = ("cpu", "pressure")
-
 
 def sensors() -> list[Sensor]:
-    """One of every sensor; those that this device lacks read None."""
-    return [importlib.import_module(f"elastiq.sensors.{name}").sensor() for name in NAMES]
+    """One of every sensor there is; those that this device lacks read None."""
+    names = plugins.names(__name__)
+    return [plugins.load(__name__, name, "sensor").sensor() for name in names]

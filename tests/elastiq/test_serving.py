@@ -1,0 +1,71 @@
+"""A bundle that serves: the worker, its dispatcher and the load monitor, over real engines."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import elastiq as device_side
+from elastiq.errors import ElastiqError
+
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def bundle(tiny_bundle):
+    with device_side.open(tiny_bundle) as bundle:
+        yield bundle
+
+
+def test_answers_are_those_that_were_verified(bundle):
+    samples = bundle.samples()
+    with bundle.serve() as worker:
+        for number in range(len(samples)):
+            answer = worker.submit(samples.input(number), PATIENCE).result(PATIENCE)
+            for name, golden in samples.outputs[answer.point].items():
+                found = answer.outputs[name]
+                np.testing.assert_allclose(found, golden[number : number + 1], atol=1e-4)
+
+
+def test_infer_answers_at_the_best_point_when_there_is_time(bundle):
+    samples = bundle.samples()
+    answer = bundle.infer(samples.input(0))
+    best = max(bundle.manifest.points, key=lambda point: point.score).name
+    for name, golden in samples.outputs[best].items():
+        np.testing.assert_allclose(answer[name], golden[:1], atol=1e-4)
+
+
+def test_a_wrong_input_is_its_requesters_fault_only(bundle):
+    right = bundle.samples().input(0)
+    with bundle.serve() as worker:
+        wrong = worker.submit({"image": np.zeros(3)})
+        with pytest.raises(ElastiqError, match="this model takes"):
+            wrong.result(PATIENCE)
+        assert worker.submit(right).result(PATIENCE).outputs
+
+
+def test_closing_a_worker_stops_its_monitor(bundle):
+    bundle.serve().close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("elastiq-")]
+
+
+def test_a_bundle_can_be_closed_while_it_answers(bundle):
+    """Closing waits for a request that may itself need the bundle to load an engine."""
+    inputs, execute = bundle.samples().input(0), bundle.execute
+    running = threading.Event()
+
+    def slowly(point, inputs):
+        running.set()
+        time.sleep(0.2)  # until close() has begun, whatever it holds by then
+        return execute(point, inputs)
+
+    bundle.infer(inputs)
+    bundle._worker._execute = slowly
+    future = bundle._worker.submit(inputs)
+    assert running.wait(PATIENCE)
+    closer = threading.Thread(target=bundle.close, daemon=True)
+    closer.start()
+    closer.join(PATIENCE)
+    assert not closer.is_alive()
+    assert future.result(0).outputs

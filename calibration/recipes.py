@@ -38,7 +38,6 @@ def portable(model: ModelProto, data: CalibrationData) -> ModelProto:
     them is what breaks vision transformers. So do the first layer and the head (a Conv or Gemm).
     Weight scales depend on the weights alone, so INT8 weights are the same bytes at every point.
     """
-    constants = {tensor.name for tensor in model.graph.initializer}
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "int8.onnx"
         quantize_static(
@@ -48,7 +47,7 @@ def portable(model: ModelProto, data: CalibrationData) -> ModelProto:
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             op_types_to_quantize=["MatMul"],
-            nodes_to_exclude=_data_by_data(model, constants),
+            nodes_to_exclude=_unquantized(model),
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
             extra_options={
@@ -57,7 +56,9 @@ def portable(model: ModelProto, data: CalibrationData) -> ModelProto:
                 "OpTypesToExcludeOutputQuantization": ["MatMul"],
             },
         )
-        return onnx.load(path)
+        quantized = onnx.load(path)
+    _spare(quantized, {"MatMul"})
+    return quantized
 
 
 RECIPES: dict[str, Recipe] = {"portable": portable}
@@ -70,14 +71,31 @@ def recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def _data_by_data(model: ModelProto, constants: set[str]) -> list[str]:
-    """The products without exactly one constant side: attention, and what folds to a constant."""
+def _unquantized(model: ModelProto) -> list[str]:
+    """The products that are not of data with a constant: attention, and what folds away."""
+    data = {value.name for value in model.graph.input}
+    for node in model.graph.node:  # in topological order
+        if data.intersection(node.input):
+            data.update(node.output)
     return [
         node.name
         for node in model.graph.node
-        if node.op_type == "MatMul"
-        and (node.input[1] not in constants or node.input[0] in constants)
+        if node.op_type == "MatMul" and (node.input[0] not in data or node.input[1] in data)
     ]
+
+
+def _spare(model: ModelProto, quantized_ops: set[str]) -> None:
+    """Let every other reader of a quantized value, a residual add say, read it unrounded."""
+    makers = {output: node for node in model.graph.node for output in node.output}
+    for node in model.graph.node:
+        if node.op_type in {*quantized_ops, "QuantizeLinear", "DequantizeLinear"}:
+            continue
+        for place, name in enumerate(node.input):
+            back = makers.get(name)
+            if back is not None and back.op_type == "DequantizeLinear":
+                quantize = makers.get(back.input[0])
+                if quantize is not None:  # else it is a weight
+                    node.input[place] = quantize.input[0]
 
 
 @contextmanager

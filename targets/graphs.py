@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
 import onnx
+import onnxruntime
 from onnx import ModelProto, TensorProto
 
 from elastiq import digest
@@ -33,6 +35,50 @@ def save(model: ModelProto, path: Path, weights: Path) -> None:
             used.add(_externalise(tensor, data, weights))
     path.write_bytes(model.SerializeToString(deterministic=True))
     (path.parent / LIST).write_text(json.dumps(sorted(used)))
+
+
+def fold_constants(model: ModelProto) -> None:
+    """Replace what does not depend on the inputs by its value, whichever ops made it."""
+    data = {value.name for value in model.graph.input}
+    constant, kept = [], []
+    for node in model.graph.node:  # in topological order
+        if data.intersection(node.input) or not _foldable(node):
+            data.update(node.output)
+            kept.append(node)
+        else:
+            constant.append(node)
+    read = {name for node in kept for name in node.input}
+    read |= {output.name for output in model.graph.output}
+    wanted = [name for node in constant for name in node.output if name in read]
+    if wanted:
+        model.graph.initializer.extend(_values(model, constant, wanted))
+    used = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    for field, values in ((model.graph.node, kept), (model.graph.initializer, used)):
+        copies = [copy.deepcopy(value) for value in values]
+        del field[:]
+        field.extend(copies)
+
+
+def _foldable(node: onnx.NodeProto) -> bool:
+    """Whether a node's value is fixed by its inputs; a body may read others, a source may draw."""
+    has_body = any(attribute.HasField("g") for attribute in node.attribute)
+    return not has_body and (bool(node.input) or node.op_type == "Constant")
+
+
+def _values(model: ModelProto, nodes: list[onnx.NodeProto], wanted: list[str]) -> list[TensorProto]:
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    for field in ("node", "input", "output", "value_info"):
+        part.graph.ClearField(field)
+    part.graph.node.extend(nodes)
+    part.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        part.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    answers = session.run(wanted, {})
+    return [onnx.numpy_helper.from_array(a, n) for a, n in zip(answers, wanted, strict=True)]
 
 
 def _externalise(tensor: TensorProto, data: bytes, weights: Path) -> str:

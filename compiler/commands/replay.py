@@ -104,14 +104,14 @@ def command(
         costliest = opened.table.of(opened.manifest.points[-1], load=0.0)
         due = deadline * costliest.p50 if deadline_ms is None else deadline_ms / 1000
         traffic = Traffic(kind, rate / costliest.mean, due, seconds, hog, seed)
-        reports = _send(opened, policy, traffic)
+        reports = send(opened, policy, traffic)
     results = _as_dict(traffic, reports)
     if output:
         digest.write_atomically(Path(output), (json.dumps(results, indent=1) + "\n").encode())
     click.echo(json.dumps(results, indent=1) if as_json else _as_text(traffic, reports))
 
 
-def _send(bundle: Bundle, policy: str, traffic: Traffic) -> list[Report]:
+def send(bundle: Bundle, policy: str, traffic: Traffic) -> list[Report]:
     moments = arrivals(traffic.kind, traffic.rate, traffic.seconds, traffic.seed)
     with ExitStack() as stack:
         workers = {policy: stack.enter_context(bundle.serve(policy))} if policy != "fixed" else {}

@@ -24,6 +24,7 @@ from elastiq.errors import ElastiqError
 from elastiq.records import Graph, Point, TensorSpec
 from targets import graphs
 
+REVISION = 2  # of what this pass makes from the same inputs
 OPSET = 20  # the newest that keeps LayerNormalization and Gelu whole and emits no Attention op
 FILE = "graph.onnx"
 SIGNATURE = "signature.json"
@@ -43,6 +44,7 @@ def trace(
                     "example": {k: [str(v.dtype), list(v.shape)] for k, v in stage.inputs.items()},
                     "point": point.name,
                     "stage": name,
+                    "revision": REVISION,
                     "opset": OPSET,
                     "tools": {tool: version(tool) for tool in ("torch", "onnx", "onnxscript")},
                 }
@@ -97,6 +99,7 @@ def _export(stage: Stage, where: str, weights: Path, folder: Path) -> None:
         nodes, worst = export_check.compare(program, stage, where)
     model = program.model_proto
     _strip(model)
+    graphs.fold_constants(model)
     graphs.save(model, folder / FILE, weights)
     inputs = {name: tensor.numpy() for name, tensor in stage.inputs.items()}
     write_signature(folder, _specs(inputs), _specs(outputs))

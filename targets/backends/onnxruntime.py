@@ -9,7 +9,6 @@ from pathlib import Path
 from elastiq.errors import ElastiqError, missing
 from elastiq.records import Graph
 from elastiq.runners.onnxruntime import FILE
-from targets import graphs
 
 name = "onnxruntime"
 runner = "onnxruntime"
@@ -28,7 +27,7 @@ def build(graph: Graph, out: Path) -> None:
     import onnx
     import onnxruntime
 
-    from targets import vnni
+    from targets import graphs, vnni
 
     model = graphs.load(graph)
     if graph.precision == "int8":

@@ -1,6 +1,6 @@
 """What dispatching costs: choosing a point, and handing a request to a worker and back.
 
-    python benchmarks/dispatch.py [--json]
+    python -m benchmarks overhead
 
 No engine is measured: the points have invented latencies, and the worker's engine returns at once
 or sleeps for a known time. Rounds of the different measurements are interleaved.
@@ -8,18 +8,13 @@ or sleeps for a known time. Rounds of the different measurements are interleaved
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # so that it runs from a checkout
-
-from elastiq import device
+from benchmarks.harness import Figure, at_most
 from elastiq.dispatcher import Dispatcher
 from elastiq.latency import Latency, LatencyTable, Row
 from elastiq.load import Load, LoadMonitor
@@ -31,6 +26,7 @@ from elastiq.worker import Worker
 ROUNDS = 20
 RUNS = 500  # of a measurement in a round
 ENGINE_SECONDS = 0.001
+DECISION_GOAL = 50.0  # us, for a decision and its bookkeeping
 POINTS = {f"queries={2**k}": 0.001 * 2**k for k in range(2, 7)}
 
 
@@ -118,18 +114,11 @@ def measure() -> dict[str, dict[str, float]]:
     }
 
 
-def main() -> None:
-    figures = measure()
-    circumstances = device.circumstances() | {"numpy": np.__version__}
-    if "--json" in sys.argv:
-        print(json.dumps({"circumstances": circumstances, "microseconds": figures}, indent=1))
-        return
-    for name, value in circumstances.items():
-        print(f"{name:<10} {value}")
-    print(f"\n{'microseconds':<42} {'median':>8} {'p99':>8}")
-    for name, figure in figures.items():
-        print(f"{name:<42} {figure['p50']:>8.1f} {figure['p99']:>8.1f}")
-
-
-if __name__ == "__main__":
-    main()
+def run() -> list[Figure]:
+    figures = []
+    for name, found in measure().items():
+        goal = at_most(f"{name}, median", found["p50"], DECISION_GOAL, "us")
+        deciding = name.startswith("decide")
+        figures.append(goal if deciding else Figure(f"{name}, median", found["p50"], "us"))
+        figures.append(Figure(f"{name}, p99", found["p99"], "us"))
+    return figures

@@ -1,0 +1,124 @@
+"""The portable recipe: symmetric, per channel, near the weights, and the same at every point."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper, numpy_helper
+
+from calibration.data import CalibrationData
+from calibration.recipes import portable
+from compiler.passes import quantize, trace
+from compiler.progress import silent
+from compiler.store import weights_of
+from targets import graphs
+
+
+def product(weight):
+    """A graph of one product with a constant."""
+    rows, columns = weight.shape
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"], name="product")],
+        "g",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, rows])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, columns])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+    model.ir_version = 10
+    return model
+
+
+def feeds(seed, width, count=8):
+    generator = np.random.default_rng(seed)
+    return [{"x": generator.standard_normal((1, width)).astype(np.float32)} for _ in range(count)]
+
+
+def parts(model):
+    """Initializers, and per quantized tensor its scale and zero point."""
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+weights = st.tuples(st.integers(2, 12), st.integers(1, 9), st.integers(0, 99), st.floats(1e-3, 1e3))
+
+
+def drawn(spec):
+    rows, columns, seed, size = spec
+    return (size * np.random.default_rng(seed).standard_normal((rows, columns))).astype(np.float32)
+
+
+@settings(max_examples=15, deadline=None)
+@given(weights, st.integers(0, 9))
+def test_scales_are_positive_zero_points_zero_and_weights_within_half_a_step(spec, seed):
+    weight = drawn(spec)
+    found = parts(portable(product(weight), CalibrationData(tuple(feeds(seed, len(weight))))))
+    scales = {name: value for name, value in found.items() if name.endswith("_scale")}
+    assert len(scales) == 2
+    for name, scale in scales.items():
+        assert np.isfinite(scale).all()
+        assert (scale > 0).all()
+        assert not found[name.replace("_scale", "_zero_point")].any()
+    step = found["w_scale"]
+    assert step.shape == (weight.shape[1],)
+    restored = found["w_quantized"].astype(np.float64) * step
+    assert (np.abs(restored - weight) <= 0.5001 * step + 1e-9).all()
+
+
+@settings(max_examples=10, deadline=None)
+@given(weights, st.permutations(range(8)))
+def test_the_order_of_calibration_does_not_matter(spec, order):
+    weight = drawn(spec)
+    data = feeds(0, len(weight))
+    straight = portable(product(weight), CalibrationData(tuple(data)))
+    shuffled = portable(product(weight), CalibrationData(tuple(data[i] for i in order)))
+    assert straight.SerializeToString() == shuffled.SerializeToString()
+
+
+@settings(max_examples=10, deadline=None)
+@given(weights)
+def test_the_quantized_graph_computes_what_its_numbers_say(spec):
+    weight = drawn(spec)
+    model = portable(product(weight), CalibrationData(tuple(feeds(0, len(weight)))))
+    found = parts(model)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    for feed in feeds(1, len(weight), 3):
+        scale = found["x_scale"].astype(np.float64)
+        steps = np.clip(np.rint(feed["x"] / found["x_scale"]), -128, 127)
+        expected = (steps * scale) @ (found["w_quantized"].astype(np.float64) * found["w_scale"])
+        np.testing.assert_allclose(session.run(None, feed)[0], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def quantized(tiny, store):
+    fp32 = trace.trace(tiny, tiny.points, store, silent())
+    return quantize.quantize(tiny, fp32, "portable", 16, store, silent())
+
+
+def test_int8_weights_are_the_same_bytes_at_every_point(quantized):
+    first, second = (set(weights_of(graph.path.parent)) for graph in quantized)
+    int8 = {
+        sha
+        for graph in quantized
+        for tensor in onnx.load(graph.path, load_external_data=False).graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8
+        for entry in tensor.external_data
+        if entry.key == "location"
+        for sha in [entry.value]
+    }
+    assert int8
+    assert int8 <= first & second
+
+
+def test_attention_softmax_norms_and_sums_stay_in_floating_point(quantized):
+    for graph in quantized:
+        model = graphs.load(graph)
+        makers = {out: node.op_type for node in model.graph.node for out in node.output}
+        for node in model.graph.node:
+            if node.op_type in ("Softmax", "LayerNormalization", "Add", "Gelu"):
+                assert all(makers.get(name) != "DequantizeLinear" for name in node.input), node.name

@@ -1,0 +1,186 @@
+"""One suite over every backend and precision, on tiny models of every kind of layer."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from calibration.data import CalibrationData
+from calibration.recipes import portable
+from compiler.passes import trace
+from compiler.passes.profile import example
+from compiler.source import Stage
+from elastiq import digest, plugins
+from elastiq.errors import ElastiqError
+from elastiq.protocols import RunnerOptions
+from elastiq.records import Graph, Point
+from targets import graphs
+from targets.backends import backend, names
+from tests.conftest import ROOT
+
+# In CI a missing toolchain is a failure, not a skip.
+REQUIRED = {"onnxruntime", "fake"} if os.environ.get("CI") else set()
+TOLERANCE = {"fp32": 1e-4, "int8": 0.1}  # of the largest output
+BACKENDS = [(name, p) for name in names() for p in sorted(backend(name).precisions)]
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block."""
+
+    def __init__(self, width=32):
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.attention = nn.MultiheadAttention(width, 2, batch_first=True)
+        self.mlp = nn.Sequential(nn.Linear(width, 64), nn.GELU(), nn.Linear(64, width))
+
+    def forward(self, x):
+        y = self.norms[0](x)
+        x = x + self.attention(y, y, y, need_weights=False)[0]
+        return x + self.mlp(self.norms[1](x))
+
+
+class Cross(nn.Module):
+    """Latent queries that look at tokens."""
+
+    def __init__(self, width=32):
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(1, 4, width))
+        self.attention = nn.MultiheadAttention(width, 2, batch_first=True)
+
+    def forward(self, x):
+        return self.attention(self.queries, x, x, need_weights=False)[0]
+
+
+MODELS = {
+    "mlp": (lambda: nn.Sequential(nn.Linear(32, 64), nn.GELU(), nn.Linear(64, 8)), (1, 32)),
+    "stem": (lambda: nn.Sequential(nn.Conv2d(1, 8, 4, 4), nn.ReLU()), (1, 1, 16, 16)),
+    "cross": (Cross, (1, 9, 32)),
+    "block": (Block, (1, 9, 32)),
+}
+
+
+class Named(nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x):
+        return self.module(x)
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def model(request, tmp_path_factory):
+    """A tiny model's FP32 and INT8 graphs, and what torch answers on its calibration data."""
+    make, shape = MODELS[request.param]
+    torch.manual_seed(0)
+    module = Named(make()).eval()
+    folder = tmp_path_factory.mktemp(request.param)
+    (folder / "weights").mkdir()
+    stage = Stage(module, {"x": torch.zeros(shape)})
+    trace._export(stage, request.param, folder / "weights", folder)
+    specs = (trace._specs({"x": np.zeros(shape, np.float32)}),)
+    generator = np.random.default_rng(0)
+    feeds = tuple({"x": generator.standard_normal(shape).astype(np.float32)} for _ in range(16))
+    with torch.no_grad():
+        truth = [module(torch.from_numpy(feed["x"])).numpy() for feed in feeds]
+    outputs = trace._specs({"output": truth[0]})
+    fp32 = Graph(
+        Point.of({"queries": 1}),
+        "main",
+        "fp32",
+        folder / "graph.onnx",
+        folder / "weights",
+        *specs,
+        outputs,
+    )
+    int8 = replace(fp32, precision="int8", path=folder / "int8.onnx")
+    graphs.save(portable(graphs.load(fp32), CalibrationData(feeds)), int8.path, int8.weights)
+    return {"fp32": fp32, "int8": int8}, feeds, truth
+
+
+@pytest.fixture(params=BACKENDS, ids="-".join)
+def made(request, model, tmp_path):
+    """An engine of the model by one backend at one precision."""
+    name, precision = request.param
+    chosen = backend(name)
+    try:
+        chosen.toolchain()
+    except ElastiqError as e:
+        assert name not in REQUIRED, e
+        pytest.skip(str(e))
+    graph = model[0][precision]
+    chosen.build(graph, tmp_path)
+    return chosen, graph, tmp_path
+
+
+def load(chosen, graph, folder):
+    runner = plugins.load("elastiq.runners", chosen.runner, "runner")
+    return runner.load(folder, RunnerOptions(graph.weights))
+
+
+def test_it_answers_as_torch_does(made, model):
+    engine = load(*made)
+    for feed, truth in zip(model[1], model[2], strict=True):
+        answer = engine(feed)["output"]
+        assert answer.shape == truth.shape
+        assert np.abs(answer - truth).max() <= TOLERANCE[made[1].precision] * np.abs(truth).max()
+    engine.close()
+
+
+def test_it_is_byte_identical_when_rebuilt(made, tmp_path_factory):
+    chosen, graph, folder = made
+    again = tmp_path_factory.mktemp("again")
+    chosen.build(graph, again)
+    first, second = (
+        {path.relative_to(f): digest.of_file(path) for path in f.rglob("*") if path.is_file()}
+        for f in (folder, again)
+    )
+    assert first == second
+    assert first
+
+
+def test_it_keeps_no_large_tensor_of_its_own(made):
+    _, graph, folder = made
+    own = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    weights = sum(path.stat().st_size for path in graph.weights.iterdir())
+    assert weights == 0 or own < 60_000
+
+
+def test_it_loads_in_a_fresh_process(made, model):
+    chosen, graph, folder = made
+    code = (
+        "import sys, numpy as np\n"
+        "from pathlib import Path\n"
+        f"from elastiq.runners import {chosen.runner} as runner\n"
+        "from elastiq.protocols import RunnerOptions\n"
+        f"options = RunnerOptions(Path({str(graph.weights)!r}))\n"
+        f"engine = runner.load(Path({str(folder)!r}), options)\n"
+        f"x = np.load({str(folder / 'x.npy')!r})\n"
+        f"np.save({str(folder / 'y.npy')!r}, engine({{'x': x}})['output'])\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    np.save(folder / "x.npy", model[1][0]["x"])
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    here = load(*made)(model[1][0])["output"]
+    np.testing.assert_allclose(np.load(folder / "y.npy"), here, rtol=1e-5, atol=1e-5)
+
+
+def test_it_survives_being_run_by_several_threads_at_once(made, model):
+    engine = load(*made)
+    alone = [engine(feed)["output"] for feed in model[1]]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda feed: engine(feed)["output"], model[1] * 4))
+    for index, answer in enumerate(together):
+        np.testing.assert_allclose(answer, alone[index % len(alone)], rtol=1e-5, atol=1e-5)
+
+
+def test_the_example_inputs_of_a_profile_fit(made):
+    load(*made)(example(made[1].inputs))

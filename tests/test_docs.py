@@ -1,0 +1,69 @@
+"""The documents keep up with the product: commands, links and figures are what they say."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from compiler.cli import COMMANDS
+from tests.conftest import ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands(page):
+    """The `elastiq` lines of a page's indented blocks."""
+    lines = re.findall(r"^    (elastiq .+)$", page.read_text(), re.MULTILINE)
+    return [line for line in lines if not re.search(r"…|\[", line)]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_documented(name):
+    text = "".join(page.read_text() for page in PAGES)
+    assert re.search(rf"elastiq {name}\b|`{name}`", text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_the_readmes_commands_run_as_they_stand(tmp_path, store_folder):
+    """In a folder of their own, one after another, as a reader would type them."""
+    for line in commands(ROOT / "README.md"):
+        words = shlex.split(line)
+        done = subprocess.run(
+            [sys.executable, "-m", "compiler.cli", *words[1:]],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "ELASTIQ_STORE": str(store_folder),
+                "PYTHONPATH": str(ROOT),
+            },
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    assert (tmp_path / "perceiver.elastiq" / "manifest.json").exists()
+    assert "<svg" in (tmp_path / "report.html").read_text()
+
+
+def test_the_makefile_has_the_commands_that_the_readme_names():
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("make is not installed")
+    for goal in re.findall(r"make (\w+)", (ROOT / "README.md").read_text()):
+        done = subprocess.run([make, "-n", goal], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_every_page_is_reached_from_the_readme():
+    linked = set(re.findall(r"\]\((docs/[^)]+)\)", (ROOT / "README.md").read_text()))
+    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} == linked

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from elastiq import toml
 from elastiq.errors import ElastiqError
+from targets import toml
 
 FILE = "elastiq.toml"
 

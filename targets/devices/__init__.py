@@ -6,8 +6,8 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from elastiq import toml
 from elastiq.errors import unknown
+from targets import toml
 
 FOLDER = Path(__file__).parent
 

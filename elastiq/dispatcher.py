@@ -135,7 +135,7 @@ class Dispatcher:
 
     def _option(self, point: PointRecord, load: float) -> Option:
         latency = self._table.of(point, load)
-        return Option(point.name, point.score, latency.p50, latency.p99)
+        return Option(point.name, point.score, latency.p50, latency.p90, latency.p99)
 
 
 def _check(points: Sequence[PointRecord], table: LatencyTable) -> None:
@@ -156,7 +156,10 @@ def _level(load: float) -> int:
 
 
 def _scaled(options: tuple[Option, ...], factor: float) -> tuple[Option, ...]:
-    return tuple(Option(o.point, o.score, o.typical * factor, o.worst * factor) for o in options)
+    return tuple(
+        Option(o.point, o.score, o.typical * factor, o.likely * factor, o.worst * factor)
+        for o in options
+    )
 
 
 def _spell(seconds: float | None) -> str:

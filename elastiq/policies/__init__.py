@@ -23,6 +23,7 @@ class Option:
     point: str
     score: float
     typical: float  # p50, in seconds, corrected by what requests really took
+    likely: float  # p90, likewise
     worst: float  # p99, likewise
 
 

@@ -25,7 +25,7 @@ def point(name, score, *engines):
 def options(*costs_and_scores):
     """Options from (p99, score), named by their place; p50 is the same as p99."""
     return tuple(
-        Option(str(place), score, cost, cost)
+        Option(str(place), score, cost, cost, cost)
         for place, (cost, score) in enumerate(costs_and_scores)
     )
 

@@ -67,3 +67,10 @@ def test_the_makefile_has_the_commands_that_the_readme_names():
 def test_every_page_is_reached_from_the_readme():
     linked = set(re.findall(r"\]\((docs/[^)]+)\)", (ROOT / "README.md").read_text()))
     assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} == linked
+
+
+def test_the_benchmark_page_shows_what_was_measured():
+    from benchmarks import page
+    from benchmarks.__main__ import ALL
+
+    assert page.render(ALL) == page.PAGE.read_text()

@@ -46,7 +46,8 @@ class Progress:
     def task(self, label: str) -> Iterator[Task]:
         task = Task(label)
         if self._bar:
-            self._bar.update(0, label)
+            self._bar.current_item = label
+            self._bar.render_progress()
         start = time.monotonic()
         yield task
         task.seconds = time.monotonic() - start

@@ -159,12 +159,14 @@ def _specs(arrays: dict[str, np.ndarray]) -> tuple[TensorSpec, ...]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporter's remarks on packages that a user does not need away from them."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
     try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -10,8 +10,7 @@ from elastiq.correction import Correction
 from elastiq.errors import ElastiqError
 from elastiq.latency import LatencyTable
 from elastiq.load import Load
-from elastiq.policies import Decision, Option, Situation
-from elastiq.protocols import Policy
+from elastiq.policies import Decision, Option, Policy, Situation
 from elastiq.records import PointRecord
 
 LOAD_LEVELS = 50  # loads nearer than a fiftieth are one: sensors are not that exact

@@ -6,24 +6,23 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from itertools import islice
 from math import isnan
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from elastiq.dispatcher import Choice, Dispatcher
 from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull
+from elastiq.latency import LatencyTable
 from elastiq.load import LoadMonitor
 from elastiq.policies import policy as find_policy
 from elastiq.protocols import Arrays
-
-if TYPE_CHECKING:
-    from elastiq.bundle import Bundle
+from elastiq.records import PointRecord
 
 log = logging.getLogger(__name__)
 
@@ -225,10 +224,17 @@ class Worker:
         return gone
 
 
-def serve(bundle: Bundle, policy: str = "deadline", limit: int = LIMIT, **options: Any) -> Worker:
-    """A worker over a bundle's points: load watched, engines chosen by the named policy."""
+def serve(
+    points: Sequence[PointRecord],
+    table: LatencyTable,
+    execute: Execute,
+    policy: str = "deadline",
+    limit: int = LIMIT,
+    **options: Any,
+) -> Worker:
+    """A worker over these points: load watched, the point chosen by the named policy."""
     monitor = LoadMonitor()
     chosen = find_policy(policy, **options)
-    dispatcher = Dispatcher(bundle.manifest.points, bundle.table, chosen, monitor)
+    dispatcher = Dispatcher(points, table, chosen, monitor)
     monitor.start()
-    return Worker(dispatcher, bundle.execute, limit, on_close=monitor.stop)
+    return Worker(dispatcher, execute, limit, on_close=monitor.stop)

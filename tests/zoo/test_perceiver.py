@@ -127,6 +127,12 @@ def test_the_checkpoint_says_how_it_was_made() -> None:
     assert perceiver.CHECKPOINT.stat().st_size < 3.3e6
 
 
+def test_the_page_shows_the_accuracy_on_record() -> None:
+    written = record("perceiver.json")["test_accuracy"].values()
+    row = "| accuracy, % | " + " | ".join(f"{100 * value:.1f}" for value in written) + " |"
+    assert row in (RECORDS.parent / "README.md").read_text()
+
+
 def test_half_the_queries_cost_little_and_only_because_they_are_nested() -> None:
     nested = record("perceiver.json")["test_accuracy"]
     control = record("perceiver-control.json")["test_accuracy"]

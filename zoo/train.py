@@ -158,6 +158,7 @@ def main(
     record: dict[str, Any] = {
         "command": _command(family, steps, seed, control),
         "seed": seed,
+        "threads": threads,
         "versions": _versions(),
         "train_seconds": round(seconds, 1),
         "test_samples": samples,

@@ -48,9 +48,9 @@ class Mark:
 
 
 def train(recipe: Recipe, steps: int, seed: int, marks: int) -> list[Mark]:
-    """AdamW with a linear warm-up and a cosine down to zero; returns the curve."""
+    """AdamW, warmed up, then along a cosine to nearly zero; returns the curve."""
     rng = np.random.default_rng(seed)
-    # The worker draws the canvases on the side, while both cores train.
+    # A process of its own draws the canvases ahead, so that training never waits for them.
     loader = DataLoader(digits.Canvases(recipe.batch, seed), batch_size=None, num_workers=1)
     peek = digits.test_set(250)
     optimizer, schedule = _optimizer(recipe, steps)
@@ -126,7 +126,7 @@ def _progress(step: int, steps: int, losses: list[float], elapsed: float) -> Non
 @click.option("--control", is_flag=True, help="Train what the family is compared with instead.")
 @click.option("--samples", default=4000, show_default=True, help="Test canvases at the end.")
 @click.option("--marks", default=15, show_default=True, help="Points of the training curve.")
-@click.option("--threads", default=2, show_default=True, help="Cores to train on.")
+@click.option("--threads", default=2, show_default=True, help="Cores; rounding depends on it.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
@@ -158,6 +158,7 @@ def main(
     record: dict[str, Any] = {
         "command": _command(family, steps, seed, control),
         "seed": seed,
+        "threads": threads,
         "versions": _versions(),
         "train_seconds": round(seconds, 1),
         "test_samples": samples,

@@ -23,7 +23,7 @@ from compiler.plan import plan
 from compiler.progress import Progress
 from elastiq.bundle import Bundle
 
-SECONDS = 12.0
+SECONDS = 8.0
 DEADLINE = 2.0
 
 

@@ -84,6 +84,13 @@ def test_accuracy(recipe: Recipe, test: digits.Batch) -> dict[str, float]:
     return accuracy
 
 
+def round_to_half(model: nn.Module) -> None:
+    """Checkpoints are kept in half precision, so what is tested is what they hold."""
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            tensor.copy_(tensor.half())
+
+
 def _optimizer(
     recipe: Recipe, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
@@ -153,6 +160,7 @@ def main(
     start = time.monotonic()
     curve = train(recipe, steps, seed, marks)
     seconds = time.monotonic() - start
+    round_to_half(recipe.model)
     accuracy = test_accuracy(recipe, digits.test_set(samples))
     print(f"test, n={samples}: {_line(accuracy)}", file=sys.stderr)
     record: dict[str, Any] = {
@@ -191,7 +199,8 @@ def _save(
             key: value if isinstance(value, str) else json.dumps(value)
             for key, value in record.items()
         }
-        save_file(recipe.model.state_dict(), output / f"{family}.safetensors", metadata)
+        weights = {name: tensor.half() for name, tensor in recipe.model.state_dict().items()}
+        save_file(weights, output / f"{family}.safetensors", metadata)
     name = f"{family}-control.json" if control else f"{family}.json"
     text = json.dumps(record | {"curve": [asdict(mark) for mark in curve]}, indent=2)
     (output / name).write_text(text + "\n")

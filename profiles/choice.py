@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from elastiq.errors import ElastiqError
 from elastiq.latency import LatencyTable
 from elastiq.records import Quality, engine_key
+from profiles.paired import worded
 
 EXACT_ERROR = 1e-3  # a full-precision engine may differ by rounding only, in shares of the output
 FULL_PRECISION = "fp32"
@@ -54,7 +55,7 @@ def refusal(candidate: Candidate, budget: float) -> str | None:
     if candidate.precision == FULL_PRECISION and quality.max_error > EXACT_ERROR:
         return f"{candidate} answers wrongly (error {quality.max_error:.2g})"
     if quality.drop > budget + 1e-9:  # scores are means of floats
-        return f"{candidate} costs {quality.drop:.2f} points, over the budget of {budget:g}"
+        return f"{candidate} is over the budget of {budget:g} points ({worded(quality, budget)})"
     return None
 
 
@@ -64,8 +65,15 @@ def _best(point: str, candidates: list[Candidate], table: LatencyTable, budget: 
     if not times:
         raise ElastiqError(f"no engine can ship at {point}: {'; '.join(refused)}")
     ranked = sorted(times, key=lambda c: times[c])
-    measured = [f"{c} {1000 * times[c]:.2f} ms" for c in ranked]
+    measured = [f"{c} {1000 * times[c]:.2f} ms{_cost(c, budget)}" for c in ranked]
     return Choice(ranked[0], "; ".join([", ".join(measured), *refused]))
+
+
+def _cost(candidate: Candidate, budget: float) -> str:
+    """What it costs in accuracy; at full precision it was held against the answers themselves."""
+    if candidate.precision == FULL_PRECISION:
+        return ""
+    return f" ({worded(candidate.quality, budget)})"
 
 
 def _seconds(candidate: Candidate, table: LatencyTable) -> float:

@@ -23,6 +23,7 @@ class Candidate:
     backend: str
     precision: str
     quality: Quality
+    note: str = ""  # what was given back, or tried, for the budget
 
     def keys(self) -> dict[str, str]:
         return {s: engine_key(self.point, s, self.backend, self.precision) for s in self.stages}
@@ -54,9 +55,14 @@ def refusal(candidate: Candidate, budget: float) -> str | None:
     quality = candidate.quality
     if candidate.precision == FULL_PRECISION and quality.max_error > EXACT_ERROR:
         return f"{candidate} answers wrongly (error {quality.max_error:.2g})"
-    if quality.drop > budget + 1e-9:  # scores are means of floats
-        return f"{candidate} is over the budget of {budget:g} points ({worded(quality, budget)})"
+    if over(quality, budget):
+        return f"{candidate} is over the budget of {budget:g} points ({_cost(candidate, budget)})"
     return None
+
+
+def over(quality: Quality, budget: float) -> bool:
+    """Whether the mean drop is over the budget."""
+    return quality.drop > budget + 1e-9  # scores are means of floats
 
 
 def _best(point: str, candidates: list[Candidate], table: LatencyTable, budget: float) -> Choice:
@@ -65,7 +71,10 @@ def _best(point: str, candidates: list[Candidate], table: LatencyTable, budget: 
     if not times:
         raise ElastiqError(f"no engine can ship at {point}: {'; '.join(refused)}")
     ranked = sorted(times, key=lambda c: times[c])
-    measured = [f"{c} {1000 * times[c]:.2f} ms{_cost(c, budget)}" for c in ranked]
+    measured = [
+        f"{c} {1000 * times[c]:.2f} ms" + (f" ({cost})" if (cost := _cost(c, budget)) else "")
+        for c in ranked
+    ]
     return Choice(ranked[0], "; ".join([", ".join(measured), *refused]))
 
 
@@ -73,7 +82,7 @@ def _cost(candidate: Candidate, budget: float) -> str:
     """What it costs in accuracy; at full precision it was held against the answers themselves."""
     if candidate.precision == FULL_PRECISION:
         return ""
-    return f" ({worded(candidate.quality, budget)})"
+    return "; ".join(filter(None, [worded(candidate.quality, budget), candidate.note]))
 
 
 def _seconds(candidate: Candidate, table: LatencyTable) -> float:

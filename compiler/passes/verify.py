@@ -51,6 +51,7 @@ class Verified:
     quality: Quality
     answers: Path
     reference: Path
+    note: str = ""  # what was given back, or tried, for the accuracy budget
 
     @property
     def candidate(self) -> Candidate:
@@ -58,7 +59,12 @@ class Verified:
         variant = self.variant
         stages = tuple(variant.engines)
         return Candidate(
-            variant.point.name, stages, variant.backend, variant.precision, self.quality
+            variant.point.name,
+            stages,
+            variant.backend,
+            variant.precision,
+            self.quality,
+            self.note,
         )
 
 

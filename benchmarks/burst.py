@@ -23,7 +23,7 @@ from compiler.plan import plan
 from compiler.progress import Progress
 from elastiq.bundle import Bundle
 
-SECONDS = 8.0
+SECONDS = 6.0
 DEADLINE = 2.0
 
 
@@ -44,7 +44,6 @@ class Scene:
 SCENES = (
     Scene("step", 1.0, is_burst=True),
     Scene("step", 1.0, hog=0.5, is_burst=True),
-    Scene("poisson", 1.0),
     Scene("poisson", 2.0),
     Scene("bursty", 1.0),
     Scene("bursty", 2.0),

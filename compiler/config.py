@@ -23,6 +23,7 @@ class Config:
     backends: tuple[str, ...] = ()  # none: those of the target
     precisions: tuple[str, ...] = ()  # none: those of the target
     accuracy_drop: float = 0.5  # points of the task metric that an engine may cost
+    budget_seconds: float = 600.0  # at most, per point and backend, on returning to the budget
     recipe: str = "portable"
     calibration_samples: int = 128
     threads: int = 0  # 0: what the target says
@@ -36,6 +37,8 @@ class Config:
             raise ElastiqError(f"keep is {self.keep!r}; it must be 'fastest' or 'all'")
         if self.accuracy_drop < 0:
             raise ElastiqError("accuracy_drop must not be negative")
+        if self.budget_seconds < 0:
+            raise ElastiqError("budget_seconds must not be negative")
         if self.calibration_samples < 1 or self.profile_seconds <= 0 or self.threads < 0:
             raise ElastiqError("calibration_samples, profile_seconds and threads must be positive")
         if any(not 0 <= load <= 1 for load in self.loads) or 0.0 not in self.loads:

@@ -1,6 +1,8 @@
 """The whole product in one page: passes are functions over frozen records, data goes one way.
 
 model ─trace▶ graphs ─quantize▶ INT8 graphs ─compile▶ engines ─verify▶ ─profile▶ table ─bundle▶
+
+INT8 engines that verify finds over the accuracy budget give layers back until they hold.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from compiler.passes.budget import Spending, keep_to_budget
 from compiler.passes.bundle import bundle
 from compiler.passes.compile import BuiltEngine, compile
 from compiler.passes.profile import profile
@@ -57,6 +60,14 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
         return Build(graphs, engines)
 
     verified = verify(plan.model, engines, plan.threads, store, progress)
+    spending = Spending(
+        plan.config.accuracy_drop,
+        plan.config.budget_seconds,
+        plan.config.calibration_samples,
+        plan.threads,
+    )
+    verified = keep_to_budget(plan.model, verified, spending, store, progress)
+    engines = tuple(engine for v in verified for engine in v.variant.engines.values())
     if until == "verify":
         return Build(graphs, engines, verified)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from compiler.pipeline import Build
 from elastiq.codec import plain
+from profiles.paired import drop
 
 
 def as_dict(build: Build) -> dict[str, Any]:
@@ -42,6 +43,7 @@ def as_text(build: Build) -> str:
     if build.verified:
         return "\n".join(
             f"{v.variant}: score {v.quality.score:.4f} (source {v.quality.reference_score:.4f}), "
+            f"{drop(v.quality)}, "
             f"error {v.quality.max_error:.2g}, top-1 agreement {v.quality.agreement:.4f}"
             for v in build.verified
         )

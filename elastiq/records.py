@@ -75,6 +75,7 @@ class Quality:
     score: float
     reference_score: float
     samples: int
+    margin: float | None = None  # half the 95 % interval of `drop`; None: no score per sample
 
     @property
     def drop(self) -> float:

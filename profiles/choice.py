@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from elastiq.errors import ElastiqError
 from elastiq.latency import LatencyTable
 from elastiq.records import Quality, engine_key
+from profiles.paired import worded
 
 EXACT_ERROR = 1e-3  # a full-precision engine may differ by rounding only, in shares of the output
 FULL_PRECISION = "fp32"
@@ -22,6 +23,7 @@ class Candidate:
     backend: str
     precision: str
     quality: Quality
+    note: str = ""  # what was given back, or tried, for the budget
 
     def keys(self) -> dict[str, str]:
         return {s: engine_key(self.point, s, self.backend, self.precision) for s in self.stages}
@@ -53,9 +55,14 @@ def refusal(candidate: Candidate, budget: float) -> str | None:
     quality = candidate.quality
     if candidate.precision == FULL_PRECISION and quality.max_error > EXACT_ERROR:
         return f"{candidate} answers wrongly (error {quality.max_error:.2g})"
-    if quality.drop > budget + 1e-9:  # scores are means of floats
-        return f"{candidate} costs {quality.drop:.2f} points, over the budget of {budget:g}"
+    if over(quality, budget):
+        return f"{candidate} is over the budget of {budget:g} points ({_cost(candidate, budget)})"
     return None
+
+
+def over(quality: Quality, budget: float) -> bool:
+    """Whether the mean drop is over the budget."""
+    return quality.drop > budget + 1e-9  # scores are means of floats
 
 
 def _best(point: str, candidates: list[Candidate], table: LatencyTable, budget: float) -> Choice:
@@ -64,8 +71,18 @@ def _best(point: str, candidates: list[Candidate], table: LatencyTable, budget: 
     if not times:
         raise ElastiqError(f"no engine can ship at {point}: {'; '.join(refused)}")
     ranked = sorted(times, key=lambda c: times[c])
-    measured = [f"{c} {1000 * times[c]:.2f} ms" for c in ranked]
+    measured = [
+        f"{c} {1000 * times[c]:.2f} ms" + (f" ({cost})" if (cost := _cost(c, budget)) else "")
+        for c in ranked
+    ]
     return Choice(ranked[0], "; ".join([", ".join(measured), *refused]))
+
+
+def _cost(candidate: Candidate, budget: float) -> str:
+    """What it costs in accuracy; at full precision it was held against the answers themselves."""
+    if candidate.precision == FULL_PRECISION:
+        return ""
+    return "; ".join(filter(None, [worded(candidate.quality, budget), candidate.note]))
 
 
 def _seconds(candidate: Candidate, table: LatencyTable) -> float:

@@ -49,6 +49,9 @@ _BUILDING = (
     click.option(
         "--accuracy-drop", type=float, help="Points of accuracy an engine may cost. [0.5]"
     ),
+    click.option(
+        "--budget-seconds", type=float, help="At most, per point, on giving layers back. [600]"
+    ),
     click.option("--recipe", help="How to quantize. [portable]"),
     click.option("--calibration-samples", type=int, help="Samples to calibrate with. [128]"),
     click.option("--threads", type=int, help="Threads per engine. [what the target says]"),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from compiler.passes.compile import BuiltEngine
 from compiler.passes.verify import SHIPPED, Verified, load_answers
 from compiler.plan import Plan, check_output
 from compiler.store import weights_of
@@ -18,7 +19,7 @@ from elastiq.codec import plain
 from elastiq.errors import ElastiqError
 from elastiq.latency import LatencyTable
 from elastiq.manifest import FileRecord, Manifest
-from elastiq.records import EngineRecord, Graph, PointRecord, StageRecord
+from elastiq.records import EngineRecord, PointRecord, StageRecord
 from elastiq.samples import Samples
 from profiles import report
 from profiles.choice import Choice
@@ -74,7 +75,7 @@ def _fill(contents: _Contents, draft: Path) -> None:
     for verified in contents.kept:
         for built in verified.variant.engines.values():
             shutil.copytree(built.folder, draft / _engine_folder(built.key), ignore=STORE_ONLY)
-            _copy_graph(built.graph, draft)
+            _copy_graph(built, draft)
             for name in (*built.weights, *weights_of(built.graph.path.parent)):
                 _copy_weight(built.graph.weights / name, draft / WEIGHTS)
     (draft / "profiles").mkdir()
@@ -152,8 +153,12 @@ def _engine_folder(key: str) -> str:
     return f"engines/{backend}/{point}/{stage}/{precision}"
 
 
-def _copy_graph(graph: Graph, draft: Path) -> None:
+def _copy_graph(built: BuiltEngine, draft: Path) -> None:
+    graph = built.graph
     target = draft / "graphs" / graph.point.name / f"{graph.stage}.{graph.precision}.onnx"
+    if target.exists() and target.read_bytes() != graph.path.read_bytes():
+        # One backend kept to the budget by giving layers back, which another need not do.
+        target = target.with_suffix(f".{built.backend}.onnx")
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(graph.path, target)
 

@@ -20,8 +20,10 @@ from elastiq.codec import decode, plain
 from elastiq.errors import ElastiqError
 from elastiq.protocols import Arrays, Driver
 from elastiq.records import Point, Quality
+from profiles import paired
 from profiles.choice import Candidate
 
+REVISION = 2  # of what this pass finds in the same answers
 ANSWERS = "answers.npz"
 SHIPPED = 256  # samples whose inputs are kept, to travel with the bundle
 QUALITY = "quality.json"
@@ -49,6 +51,7 @@ class Verified:
     quality: Quality
     answers: Path
     reference: Path
+    note: str = ""  # what was given back, or tried, for the accuracy budget
 
     @property
     def candidate(self) -> Candidate:
@@ -56,7 +59,12 @@ class Verified:
         variant = self.variant
         stages = tuple(variant.engines)
         return Candidate(
-            variant.point.name, stages, variant.backend, variant.precision, self.quality
+            variant.point.name,
+            stages,
+            variant.backend,
+            variant.precision,
+            self.quality,
+            self.note,
         )
 
 
@@ -93,6 +101,10 @@ class Recorder:
     def outputs(self) -> Answers:
         return _joined(self._outputs)
 
+    @property
+    def count(self) -> int:
+        return len(next(iter(self.outputs.values())))
+
 
 def verify(
     model: SourceModel,
@@ -115,6 +127,7 @@ def verify(
                 "reference": reference.name,
                 "device": plain(device.this()),
                 "threads": threads,
+                "revision": REVISION,
             }
             entry, task.cached = store.produce(
                 "verify",
@@ -187,11 +200,13 @@ def _verify(
 
 
 def _evaluate(model: SourceModel, recorder: Recorder, truth: Path | None) -> np.ndarray:
-    """Scores by the model's own metric; without one, agreement with its most expensive point."""
+    """Scores by the model's own metric; without one, agreement with its most expensive point.
+
+    One per sample, or a single one if the metric knows no samples.
+    """
     if model.can_evaluate:
         scores = model.evaluate(recorder)
-        count = len(next(iter(recorder.outputs.values())))
-        return scores if len(scores) == count else np.full(count, scores.mean())
+        return scores if len(scores) == recorder.count else scores.mean(keepdims=True)
     for batch in model.calibration():
         recorder(batch)
     answers = recorder.outputs
@@ -224,7 +239,8 @@ def _compare(
         agreement=agreement,
         score=float(scores.mean()),
         reference_score=float(wanted.mean()),
-        samples=len(scores),
+        samples=len(next(iter(actual.values()))),
+        margin=paired.margin(scores, wanted) if len(scores) == len(wanted) else None,
     )
 
 
@@ -270,4 +286,5 @@ def _joined(parts: list[Answers]) -> Answers:
 def _save(folder: Path, inputs: Answers, outputs: Answers, scores: np.ndarray) -> None:
     named = {f"in_{name}": array for name, array in inputs.items()}
     named |= {f"out_{name}": array for name, array in outputs.items()}
-    arrays.save(folder / ANSWERS, {"scores": scores, **named})
+    count = len(next(iter(outputs.values())))
+    arrays.save(folder / ANSWERS, {"scores": np.resize(scores, count), **named})

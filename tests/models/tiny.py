@@ -72,6 +72,30 @@ class Unmeasured(Tiny):
     evaluate = None
 
 
+class Outliers(Tiny):
+    """The same function, with two channels so large that INT8 sees little else."""
+
+    name = "outliers"
+
+    def __init__(self):
+        super().__init__()
+        cross, patch = self.model.cross, self.model.patch
+        with torch.no_grad():
+            for channel in (3, 17):
+                patch.weight[channel] *= 1024
+                patch.bias[channel] *= 1024
+                cross.in_proj_weight[cross.embed_dim :, channel] /= 1024  # not that of queries
+
+
+class OneScore(Tiny):
+    """The same with a metric that knows no samples."""
+
+    name = "one-score"
+
+    def evaluate(self, predict):
+        return super().evaluate(predict).mean()
+
+
 def _images(seed, count):
     shape = (count, *SHAPE[1:])
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)

@@ -15,7 +15,7 @@ BUDGET = 0.5
 
 
 def candidate(precision, drop=0.0, error=1e-6, backend="b", point="queries=4"):
-    quality = Quality(error, error / 10, 1.0, 0.9 - drop / 100, 0.9, 1000)
+    quality = Quality(error, error / 10, 1.0, 0.9 - drop / 100, 0.9, 1000, 0.05)
     return Candidate(point, ("main",), backend, precision, quality)
 
 
@@ -48,7 +48,7 @@ def test_int8_that_is_slower_does_not_ship():
 def test_over_the_budget_the_higher_precision_ships_and_says_why():
     choice = chosen((candidate("fp32"), 2.0), (candidate("int8", 0.6), 1.0))
     assert choice.candidate.precision == "fp32"
-    assert "costs 0.60 points, over the budget of 0.5" in choice.why
+    assert "int8 is over the budget of 0.5 points (drop 0.60" in choice.why
 
 
 def test_a_full_precision_engine_that_answers_otherwise_never_ships():
@@ -57,7 +57,7 @@ def test_a_full_precision_engine_that_answers_otherwise_never_ships():
 
 
 def test_where_nothing_may_ship_the_reasons_are_told():
-    with pytest.raises(ElastiqError, match=r"queries=4: b fp32 answers wrongly.*; b int8 costs"):
+    with pytest.raises(ElastiqError, match=r"queries=4: b fp32 answers wrongly.*; b int8 is over"):
         chosen((candidate("fp32", error=0.1), 1.0), (candidate("int8", 9), 1.0))
 
 

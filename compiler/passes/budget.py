@@ -1,0 +1,177 @@
+"""Budget: INT8 engines that cost too much give their most sensitive layers back, one by one.
+
+Runs only where a point is over the budget. Every trial is an entry in the store, so that a search
+that is stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+
+from calibration import layers, search
+from calibration.data import Batch
+from calibration.sensitivity import SAMPLES, Sensitivity, sensitivities
+from compiler.passes import quantize, trace
+from compiler.passes.compile import compile
+from compiler.passes.profile import example
+from compiler.passes.verify import Variant, Verified, verify
+from compiler.progress import Progress, silent
+from compiler.source import SourceModel
+from compiler.store import Store
+from elastiq import device
+from elastiq.codec import decode, plain
+from elastiq.measure import measure
+from elastiq.records import Graph
+from profiles.choice import over
+from targets import graphs
+
+QUANTIZED = "int8"
+LAYERS = "layers.json"
+SECONDS = "seconds.json"
+MEASURING = 1.0  # seconds per variant, to tell what giving back costs
+NAMED = 4  # layers in a reason; all of them are in the graph
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What accuracy may be spent, and what time on keeping to it."""
+
+    drop: float
+    seconds: float
+    samples: int
+    threads: int
+
+
+def keep_to_budget(
+    model: SourceModel,
+    verified: tuple[Verified, ...],
+    spending: Spending,
+    store: Store,
+    progress: Progress,
+) -> tuple[Verified, ...]:
+    """The variants as they are, but those over budget in INT8, which give back what they must."""
+    kept = []
+    for found in verified:
+        if found.variant.precision == QUANTIZED and over(found.quality, spending.drop):
+            with progress.task(f"budget {found.variant}"):
+                found = _Search(model, found, spending, store).run()
+        kept.append(found)
+    return tuple(kept)
+
+
+def rank(
+    graph: Graph, batches: Sequence[Batch], samples: int, where: str, store: Store
+) -> tuple[Sensitivity, ...]:
+    """The layers of an INT8 graph, the most sensitive first."""
+    data = quantize.calibration(batches, graph, min(samples, SAMPLES), where)
+    inputs = {"graph": graph.path.parent.name, "calibration": data.digest}
+
+    def make(folder: Path) -> None:
+        found = sensitivities(graphs.load(graph), graphs.load(quantize.twin(graph)), data)
+        (folder / LAYERS).write_text(json.dumps(plain(found)))
+
+    entry, _ = store.produce("sensitivity", inputs, make)
+    return tuple(decode(Sensitivity, s, LAYERS) for s in json.loads((entry / LAYERS).read_text()))
+
+
+@dataclass(frozen=True)
+class _Search:
+    model: SourceModel
+    over: Verified
+    spending: Spending
+    store: Store
+
+    def run(self) -> Verified:
+        """The variant that gave back the fewest layers and holds, or the old one, with a note."""
+        start, tried = time.monotonic(), set[int]()
+
+        def holds(count: int) -> bool:
+            tried.add(count)
+            return not over(self._trial(count).quality, self.spending.drop)
+
+        def in_time() -> bool:
+            return time.monotonic() - start < self.spending.seconds
+
+        most = len(self._ranked) - 1  # with all of them back it is the higher precision itself
+        count = search.fewest(most, holds, in_time)
+        if count is None:
+            why = "" if in_time() else f", then the {self.spending.seconds:g} s were over"
+            note = f"tried giving back {_listed(tried)} of {most + 1} layers{why}"
+            return replace(self.over, note=note)
+        found = self._trial(count)
+        return replace(found, note=self._told(found, count))
+
+    @cached_property
+    def _ranked(self) -> list[tuple[str, str]]:
+        """Stages and layers of all of them, the most sensitive first."""
+        batches = self.model.calibration()
+        ranked = []
+        for stage, built in self.over.variant.engines.items():
+            where = f"{self.model.spec} at {built.graph.point}, stage {stage!r}"
+            found = rank(built.graph, batches, self.spending.samples, where, self.store)
+            ranked += [(s.sqnr, stage, s.layer) for s in found]
+        return [(stage, layer) for _, stage, layer in sorted(ranked)]
+
+    def _trial(self, count: int) -> Verified:
+        """The variant with the `count` most sensitive layers back: made, and held to the model."""
+        variant = self.over.variant
+        mixed = tuple(
+            self._mixed(built.graph, sorted(la for st, la in self._ranked[:count] if st == stage))
+            for stage, built in variant.engines.items()
+        )
+        engines = compile(mixed, (variant.backend,), self.store, silent())
+        return verify(self.model, engines, self.spending.threads, self.store, silent())[0]
+
+    def _mixed(self, graph: Graph, back: list[str]) -> Graph:
+        if not back:
+            return graph
+
+        def make(folder: Path) -> None:
+            model = layers.give_back(graphs.load(graph), graphs.load(quantize.twin(graph)), back)
+            graphs.save(model, folder / trace.FILE, graph.weights)
+            trace.write_signature(folder, graph.inputs, graph.outputs)
+
+        inputs = {"graph": graph.path.parent.name, "back": back}
+        entry, _ = self.store.produce("given-back", inputs, make)
+        return replace(graph, path=entry / trace.FILE)
+
+    def _told(self, found: Verified, count: int) -> str:
+        before, after = self._seconds(found)
+        names = [layer for _, layer in self._ranked[:count]]
+        more = f" and {count - NAMED} more" if count > NAMED else ""
+        return (
+            f"{count} of {len(self._ranked)} layers back in fp32 ({', '.join(names[:NAMED])}{more})"
+            f", which brings the drop from {self.over.quality.drop:.2f} to "
+            f"{found.quality.drop:.2f} points and costs {1000 * (after - before):.2f} ms"
+        )
+
+    def _seconds(self, found: Verified) -> tuple[float, float]:
+        """What the engines take with all layers in INT8, and with some given back."""
+        pair = (self.over.variant, found.variant)
+        inputs = {
+            "engines": [sorted(e.folder.name for e in v.engines.values()) for v in pair],
+            "circumstances": device.circumstances(),
+            "threads": self.spending.threads,
+        }
+        make = partial(_measure, pair, self.spending.threads)
+        entry, _ = self.store.produce("given-back-cost", inputs, make)
+        before, after = json.loads((entry / SECONDS).read_text())
+        return before, after
+
+
+def _measure(pair: tuple[Variant, Variant], threads: int, folder: Path) -> None:
+    runs = {}
+    for place, variant in enumerate(pair):
+        loaded = [(b.load(threads), example(b.graph.inputs)) for b in variant.engines.values()]
+        runs[str(place)] = lambda loaded=loaded: [engine(feed) for engine, feed in loaded]
+    found = measure(runs, MEASURING)
+    (folder / SECONDS).write_text(json.dumps([found["0"].p50, found["1"].p50]))
+
+
+def _listed(counts: set[int]) -> str:
+    return ", ".join(str(count) for count in sorted(counts)) or "none"

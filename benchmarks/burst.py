@@ -43,7 +43,7 @@ class Scene:
 
 SCENES = (
     Scene("step", 1.0, is_burst=True),
-    Scene("step", 1.0, hog=0.5, is_burst=True),
+    Scene("step", 1.0, hog=0.5),
     Scene("poisson", 2.0),
     Scene("bursty", 1.0),
     Scene("bursty", 2.0),

@@ -20,8 +20,8 @@ class Deadline:
     Another point than the present one must do so with `margin`.
     """
 
-    margin: float = 0.15
-    shift: float = 0.05  # what changing points costs, as a share of a run
+    margin: float = 0.3
+    shift: float = 0.1  # what changing points costs, as a share of a run
     name = "deadline"
 
     def choose(self, options: tuple[Option, ...], situation: Situation) -> Decision:

@@ -76,8 +76,8 @@ def test_it_does_not_serve_more_slowly_than_requests_arrive(make):
 
 def test_it_moves_up_with_a_margin_and_down_at_once(make):
     options = make.options((1, 0.5), (2, 0.7))
-    assert pick(options, [2.2], current=0) == 0
-    assert pick(options, [2.4], current=0) == 1
+    assert pick(options, [2.5], current=0) == 0
+    assert pick(options, [2.7], current=0) == 1
     assert pick(options, [2.2], current=1) == 1
     assert pick(options, [1.9], current=1) == 0
 

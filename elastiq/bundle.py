@@ -85,7 +85,7 @@ class Bundle:
         self._check_inputs(point, inputs)
         return self._driver.answer(self.load(point), inputs)
 
-    def serve(self, policy: str = "deadline", **options: Any) -> Worker:
+    def serve(self, policy: str = "utility", **options: Any) -> Worker:
         """A worker whose dispatcher picks the point for each request from the device's load."""
         for point in self.manifest.points:
             self.warm(point.name)

@@ -84,7 +84,7 @@ class Traffic:
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
-    "--policy", type=click.Choice(policies.names()), default="deadline", show_default=True
+    "--policy", type=click.Choice(policies.names()), default="utility", show_default=True
 )
 @click.option("-o", "--output", type=click.Path(), help="Write the results there, as JSON.")
 @options.as_json

@@ -67,6 +67,4 @@ class Extra:
     def learn(self, seconds: float) -> None:
         """Take in one run; one alone, however long, changes nothing."""
         if -inf < seconds < inf:
-            self.seconds = max(
-                0.0, self.seconds + WEIGHT * (self._median(seconds) - self.seconds)
-            )
+            self.seconds = max(0.0, self.seconds + WEIGHT * (self._median(seconds) - self.seconds))

@@ -20,6 +20,7 @@ FACTOR_STEP = 0.04
 EXCESS_STEP = 0.04
 EXTRA_STEP = 2e-5  # seconds
 PACE_STEP = 0.1  # of its logarithm
+SHORTEST = 1e-6  # seconds between arrivals
 KEPT = 256  # situations whose options are kept
 PAUSE = 1e-3  # seconds without a run, after which caches are cold and cores asleep
 
@@ -136,29 +137,19 @@ class Dispatcher:
         self._options: tuple[Option, ...] = ()
         self._renewed = -inf
         self._current: int | None = None
-        self.explain()  # a policy that does not suit these points fails now, not at a request
+        self.decide()  # a policy that does not suit these points fails now, not at a request
 
     def decide(
         self,
-        slacks: Sequence[float | None],
+        slacks: Sequence[float | None] = (None,),
         pace: float | None = None,
         given: float | None = None,
     ) -> Choice:
         """Choose for the first request; `slacks` are the seconds left to it and to those behind it.
 
         `pace` is the mean time between arrivals lately, `given` what the first had at its arrival.
+        A choice binds to nothing: only what ran, and was learnt, changes the next one.
         """
-        choice = self.explain(slacks, pace, given)
-        self._current = choice.decision.index
-        return choice
-
-    def explain(
-        self,
-        slacks: Sequence[float | None] = (None,),
-        pace: float | None = None,
-        given: float | None = None,
-    ) -> Choice:
-        """What would be chosen now. Changes nothing."""
         now = self._clock()
         if now - self._renewed > RENEWED:
             self._renew(now, pace)
@@ -178,7 +169,7 @@ class Dispatcher:
 
     def learn(self, choice: Choice, took: float, beside: float = 0.0) -> None:
         """Take in what a choice's request really took: in its engine, and beside it."""
-        self._ended = self._clock()
+        self._ended, self._current = self._clock(), choice.decision.index
         self._beside.learn(beside)
         steady = choice.option.typical - choice.overhead
         # A run that starts cold tells of both, and only together with others which it was.
@@ -201,9 +192,9 @@ class Dispatcher:
             _to(FACTOR_STEP, self._correction.factor),
             _to(EXCESS_STEP, self._correction.excess),
             _to(EXTRA_STEP, self._beside.seconds),
-            None if pace is None else exp(_to(PACE_STEP, log(pace))),
-            self._waking.seconds,
-            self._shifting.seconds,
+            None if pace is None else exp(_to(PACE_STEP, log(max(SHORTEST, pace)))),
+            _to(EXTRA_STEP, self._waking.seconds),
+            _to(EXTRA_STEP, self._shifting.seconds),
         )
         key = known[1:5]
         if key not in self._corrected:

@@ -24,7 +24,6 @@ from elastiq.worker import Answer, Worker
 
 TOLERANCE = 1e-3
 SLICE = 0.5  # seconds of traffic before the next contender's turn: noise comes in longer spells
-SLICES = 4  # at least
 LEAD = 0.02  # between setting the clock and the earliest request
 
 
@@ -62,7 +61,7 @@ def replay(
     outcomes: dict[str, list[Outcome]] = {name: [] for name in workers}
     names = list(workers)
     end = np.nextafter(float(moments[-1]), np.inf)
-    edges = np.linspace(0.0, end, max(SLICES, round(end / SLICE)) + 1)
+    edges = np.linspace(0.0, end, max(1, round(end / SLICE)) + 1)
     for turn, (begin, end) in enumerate(itertools.pairwise(edges)):
         part = (moments >= begin) & (moments < end)
         for place in range(len(names)):

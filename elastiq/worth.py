@@ -15,17 +15,26 @@ import numpy as np
 
 from elastiq.policies import Option
 
-CHANCES = (0.5, 0.4, 0.1)  # of a run as long as the p50, the p90 and the p99
-HORIZON = 0.95  # what the next request counts, beside this one: about twenty of them matter
+CHANCES = np.array((0.5, 0.4, 0.1))  # of a run as long as the p50, the p90 and the p99
+HORIZON = 0.99  # what the next request counts, beside this one: about a hundred of them matter
 LONGEST = 1.5  # waits that are looked at: when the one behind is lost, others wait behind it
-STATES = 24
-CELLS = 240  # of `LONGEST`, for looking up what was found
-STEP = 0.25  # situations that differ by less, as logarithms, are one
-SHIFT_STEP = 0.05  # of what a change of points costs, as a share of an average run
+STATES = 18
+CELLS = 180  # of `LONGEST`, for looking up what was found
+STEP = 0.3  # situations that differ by less, as logarithms, are one
+SHIFT_STEP = 0.1  # of what a change of points costs, as a share of an average run
 RAREST, FASTEST = 8.0, 0.02  # bounds of the time between arrivals, in times that one is given
 KEPT = 4096  # situations
 ROUNDS = 200
 ENOUGH = 1e-3  # of a right answer: values so near to each other will do
+
+WAITS = np.linspace(0.0, LONGEST, STATES + 1)
+SOONER = np.minimum(0.0, (WAITS[1:] + WAITS[:-1]) / 2 - WAITS[:, None])
+TO_CELLS = np.array(  # from values by wait to values by cell
+    [
+        np.interp(np.arange(2 * CELLS + 1) * LONGEST / CELLS, WAITS, one)
+        for one in np.eye(STATES + 1)
+    ]
+)
 
 # Scores, how slow points are, how rare requests are, what a change of points costs.
 Key = tuple[tuple[float, ...], int, int, int]
@@ -77,21 +86,18 @@ def solve(options: tuple[Option, ...], given: float, rarity: float, shift: float
     `rarity` is the mean time between arrivals as a share of the time that requests are given, and
     `shift` what a change of points costs as a share of an average run.
     """
-    waits = np.linspace(0.0, LONGEST, STATES + 1)
     runs = np.array([(option.typical, option.likely, option.worst) for option in options]) / given
     shifting = shift * sum(option.mean for option in options) / len(options) / given
     # By whether the point ran last, by point, by length of the run, and by wait of the request.
-    done = waits + runs[..., None] + np.array((0.0, shifting))[:, None, None, None]
+    done = WAITS + runs[..., None] + np.array((0.0, shifting))[:, None, None, None]
     scores = np.array([option.score for option in options])
-    earned = scores[:, None] * np.einsum("sacw,c->saw", done <= 1.0, CHANCES)
+    earned = scores[:, None] * (CHANCES @ (done <= 1.0))
     # The wait of the next is what this one waited and took, less the time between their arrivals.
-    next_waits = _waits_after(waits, rarity)
-    place = np.minimum(done / LONGEST, 1.0) * STATES
-    below = np.minimum(place.astype(int), STATES - 1)
-    part = (place - below)[..., None]
-    moves = np.einsum(
-        "sacwv,c->sawv", (1.0 - part) * next_waits[below] + part * next_waits[below + 1], CHANCES
-    )
+    next_waits = _waits_after(rarity)
+    ends = np.minimum(done * (STATES / LONGEST), STATES)
+    near = np.maximum(0.0, 1.0 - np.abs(ends[..., None] - np.arange(STATES + 1)))
+    moves = np.einsum("sacwv,c->sawv", near, CHANCES)
+    moves = moves @ next_waits
     value = np.zeros((len(options), STATES + 1))  # by the point that ran last, and by wait
     for _ in range(ROUNDS):
         same, other = earned + HORIZON * (moves @ value[..., None])[..., 0]
@@ -102,18 +108,14 @@ def solve(options: tuple[Option, ...], given: float, rarity: float, shift: float
         value = better
         if gained.max() - gained.min() < ENOUGH:
             break
-    return Values(_cells(waits, HORIZON * value), _cells(waits, HORIZON * value @ next_waits.T))
+    return Values(
+        (HORIZON * value @ TO_CELLS).tolist(), (HORIZON * value @ next_waits.T @ TO_CELLS).tolist()
+    )
 
 
-def _cells(waits: np.ndarray, values: np.ndarray) -> list[list[float]]:
-    cells = np.linspace(0.0, 2 * LONGEST, 2 * CELLS + 1)
-    return [np.interp(cells, waits, row).tolist() for row in values]
-
-
-def _waits_after(waits: np.ndarray, rarity: float) -> np.ndarray:
+def _waits_after(rarity: float) -> np.ndarray:
     """How likely the next request has waited so long, when the first is done after such a time."""
-    edges = (waits[1:] + waits[:-1]) / 2
-    at_most = np.ones((len(waits), len(waits) + 1))
+    at_most = np.ones((STATES + 1, STATES + 2))
     at_most[:, 0] = 0.0
-    at_most[:, 1:-1] = np.exp(np.minimum(0.0, edges - waits[:, None]) / rarity)
+    at_most[:, 1:-1] = np.exp(SOONER / rarity)
     return np.diff(at_most)

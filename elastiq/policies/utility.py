@@ -7,20 +7,22 @@ as for any queue: from how fast requests arrive, how long each may wait, and wha
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import inf
+from math import exp, inf, log
 
 from elastiq.policies import Decision, Option, Situation
 from elastiq.worth import CELLS, CHANCES, LONGEST, Values, Worth
 
-TYPICAL = CHANCES[0]
-LIKELY = CHANCES[0] + CHANCES[1]
-WORDS = "worth most to all: {:.1f} ms left, {} behind, one arriving every {:.2f} ms"
-NONE_FITS = -1
-ALIKE = 0.1  # times given that differ by less, as a share, are one
+TYPICAL = float(CHANCES[0])
+LIKELY = float(CHANCES[0] + CHANCES[1])
+SHORTEST, LONGEST_GIVEN = 1e-6, 1e6  # seconds
+GIVEN_STEP = 0.2  # of the logarithm of the time given: such times are alike
 PLANS = 256  # kept
+NONE_FITS = -1
+WORDS = "worth most to all: {:.1f} ms left, {} behind, one arriving every {:.2f} ms"
 LATE = "the fastest: none is in time within {:.1f} ms"
 
-_Key = tuple[int, float | None]  # options, pace
+# Options, time between arrivals, time given, what a shift costs.
+_Key = tuple[int, float | None, int, float]
 
 
 @dataclass
@@ -40,24 +42,26 @@ class Utility:
         if given is None and (given := _given(slacks)) is None:
             best = max(range(len(options)), key=lambda i: (options[i].score, -options[i].typical))
             return Decision(best, "the most accurate: no deadline")
-        plan = self._plans.get((id(options), pace))
-        if plan is None or not plan.suits(options, given):
-            plan = self._plan(options, pace, given, shifting)
+        given = min(LONGEST_GIVEN, max(SHORTEST, given))
+        key = id(options), pace, round(log(given) / GIVEN_STEP), shifting
+        plan = self._plans.get(key)
+        if plan is None or plan.options is not options:
+            plan = self._plan(options, key)
         left = inf if slacks[0] is None else slacks[0]
         behind = len(slacks) - 1
-        waited = None if behind == 0 else 0.0 if slacks[1] is None else given - slacks[1]
+        waited = None if behind == 0 else 0.0 if slacks[1] is None else max(0.0, given - slacks[1])
         best = plan.best(left, waited, current, self.stay, waking, shifting)
         if best == NONE_FITS:
             return Decision(_fastest(options), LATE, (1e3 * left,))
         return Decision(best, WORDS, (1e3 * left, behind, 1e3 * (pace or inf)))
 
-    def _plan(
-        self, options: tuple[Option, ...], pace: float | None, given: float, shifting: float
-    ) -> _Plan:
+    def _plan(self, options: tuple[Option, ...], key: _Key) -> _Plan:
         if len(self._plans) >= PLANS:
             self._plans.clear()
+        _, pace, level, shifting = key
+        given = exp(GIVEN_STEP * level)
         values = self._worth(options, given, inf if pace is None else pace, shifting)
-        plan = self._plans[id(options), pace] = _Plan(options, given, values)
+        plan = self._plans[key] = _Plan(options, given, values)
         return plan
 
 
@@ -75,8 +79,7 @@ class _Plan:
     than a run."""
 
     def __init__(self, options: tuple[Option, ...], given: float, values: Values) -> None:
-        self._known = options
-        self._given = given
+        self.options = options
         self._values = values
         self._cells = cells = CELLS / (LONGEST * given)  # in a second
         self._options = [
@@ -92,9 +95,6 @@ class _Plan:
             )
             for index, option in enumerate(options)
         ]
-
-    def suits(self, options: tuple[Option, ...], given: float) -> bool:
-        return self._known is options and abs(self._given - given) <= ALIKE * given
 
     def best(
         self,
@@ -112,7 +112,7 @@ class _Plan:
         there = min(most, here + int(shifting * cells))
         left_here = left - waking
         left_there = left_here - shifting
-        best, highest = NONE_FITS, 0.0
+        best, highest = NONE_FITS, -1.0
         for index, surely, likely, maybe, typical, nine, worst, run in self._options:
             if index == current:
                 within, done, worth = left_here, here, stay

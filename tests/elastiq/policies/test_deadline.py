@@ -1,7 +1,5 @@
 """The deadline policy: what it picks, and what must hold for any points and any queue."""
 
-from dataclasses import replace
-
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -16,7 +14,7 @@ def ladder(steps):
     points, typical, worst = [], 0.0, 0.0
     for step, tail, score in steps:
         typical, worst = typical + step, worst + step + tail
-        points.append(Option("", score, typical, worst, worst))
+        points.append(Option("", score, typical, worst, worst, typical))
     return tuple(points)
 
 
@@ -24,7 +22,7 @@ steps = st.tuples(seconds, st.floats(0.0, 5.0), st.floats(0.0, 1.0))
 points = st.lists(steps, min_size=1, max_size=8).map(ladder)
 # Points without a tail: where p99s fit no more, a costlier point may well be likelier to fit.
 steady = points.map(
-    lambda options: tuple(replace(o, likely=o.typical, worst=o.typical) for o in options)
+    lambda options: tuple(o._replace(likely=o.typical, worst=o.typical) for o in options)
 )
 paces = st.none() | seconds
 deadline = policy("deadline")
@@ -56,7 +54,7 @@ def test_everybody_in_the_queue_must_make_it(make):
 
 
 def test_bad_runs_are_not_expected_of_everybody_in_the_queue():
-    options = (Option("a", 0.5, 1, 4, 5), Option("b", 0.9, 2, 5, 6))
+    options = (Option("a", 0.5, 1, 4, 5, 1), Option("b", 0.9, 2, 5, 6, 2))
     assert pick(options, [9, 9, 10]) == 1  # two typical runs and one bad one: 10
 
 
@@ -75,6 +73,14 @@ def test_it_moves_up_with_a_margin_and_down_at_once(make):
     assert pick(options, [1.9], current=1) == 0
 
 
+def test_what_a_shift_costs_now_counts(make):
+    options = make.options((1, 0.5), (2, 0.7))
+    shifting = Situation(0.0, (2.5,), 0, shifting=0.5)
+    assert deadline.choose(options, shifting).index == 0
+    assert deadline.choose(options, shifting._replace(current=1)).index == 1
+    assert deadline.choose(options, shifting._replace(current=1, waking=1.0)).index == 0
+
+
 def test_it_says_why(make):
     options = make.options((0.001, 0.5), (0.002, 0.7))
     why = deadline.choose(options, Situation(0.0, (0.01, 0.004), None, 0.003)).why
@@ -83,7 +89,10 @@ def test_it_says_why(make):
 
 def test_where_no_p99_fits_it_is_as_sure_as_any_point_can_be():
     """A busy device: every p99 is a preemption, and gives no reason to give up accuracy."""
-    options = (Option("a", 0.5, 1, 2, 12), Option("b", 0.9, 3, 4, 12), Option("c", 0.95, 6, 9, 12))
+    options = tuple(
+        Option(*known)
+        for known in (("a", 0.5, 1, 2, 12, 1), ("b", 0.9, 3, 4, 12, 3), ("c", 0.95, 6, 9, 12, 6))
+    )
     assert pick(options, [12]) == 2
     assert pick(options, [11.9]) == 2  # likely
     assert pick(options, [8]) == 1
@@ -116,7 +125,7 @@ def test_one_more_in_the_queue_never_picks_a_costlier_point(options, slacks, pac
 
 @given(steady, slacks, paces, st.floats(1.0, 10.0))
 def test_more_load_never_picks_a_costlier_point(options, slacks, pace, slowdown):
-    slower = tuple(Option(o.point, o.score, *[slowdown * o.typical] * 3) for o in options)
+    slower = tuple(Option(o.point, o.score, *[slowdown * o.typical] * 4) for o in options)
     before, after = pick(options, slacks, pace=pace), pick(slower, slacks, pace=pace)
     assert after <= before
 

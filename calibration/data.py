@@ -45,7 +45,20 @@ def prepare(
             break
     if not feeds:
         raise ElastiqError(f"{where}: calibration() yields batches without a single sample")
+    _check_distinct(feeds[:limit], where)
     return CalibrationData(tuple(feeds[:limit]))
+
+
+def _check_distinct(feeds: Sequence[Batch], where: str) -> None:
+    """A sample that stands twice counts twice, and usually means that a loader is broken."""
+    seen: dict[str, int] = {}
+    for number, feed in enumerate(feeds):
+        first = seen.setdefault(CalibrationData((feed,)).digest, number)
+        if first != number:
+            raise ElastiqError(
+                f"{where}: calibration sample {number} is the same as sample {first}; "
+                "give each sample once"
+            )
 
 
 def _column(batch: Batch, spec: TensorSpec, where: str) -> np.ndarray:

@@ -7,7 +7,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 from onnx import ModelProto
 from onnxruntime.quantization import (
@@ -17,10 +19,14 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
+from calibration import ranges
 from calibration.data import Batch, CalibrationData
 from elastiq.errors import unknown
 
-Recipe = Callable[[ModelProto, CalibrationData], ModelProto]
+Recipe = Callable[[ModelProto, CalibrationData, str], ModelProto]
+
+
+MINMAX = "minmax"  # what the quantizer does by itself
 
 
 class _Reader(CalibrationDataReader):
@@ -31,19 +37,20 @@ class _Reader(CalibrationDataReader):
         return next(self._feeds, None)
 
 
-def portable(model: ModelProto, data: CalibrationData) -> ModelProto:
+def portable(model: ModelProto, data: CalibrationData, method: str = MINMAX) -> ModelProto:
     """Symmetric int8, per-channel weights, the linear layers inside the network only.
 
     Attention products, softmax, LayerNorm and residual adds stay in floating point: quantizing
     them is what breaks vision transformers. So do the first layer and the head (a Conv or Gemm).
     Weight scales depend on the weights alone, so INT8 weights are the same bytes at every point.
     """
+    overrides, shown = _overrides(model, data, method)
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "int8.onnx"
         quantize_static(
             model,
             path,
-            _Reader(data),
+            _Reader(shown),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             op_types_to_quantize=["MatMul"],
@@ -54,6 +61,7 @@ def portable(model: ModelProto, data: CalibrationData) -> ModelProto:
                 "ActivationSymmetric": True,
                 "WeightSymmetric": True,
                 "OpTypesToExcludeOutputQuantization": ["MatMul"],
+                "TensorQuantOverrides": overrides,
             },
         )
         quantized = onnx.load(path)
@@ -69,6 +77,23 @@ def recipe(name: str) -> Recipe:
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
     return RECIPES[name]
+
+
+def _overrides(
+    model: ModelProto, data: CalibrationData, method: str
+) -> tuple[dict[str, list[dict[str, Any]]], CalibrationData]:
+    """The ranges that a method chose, as the quantizer takes them, and what it must still see."""
+    if method == MINMAX:
+        return {}, data
+    left_out = set(_unquantized(model))
+    products = [node for node in model.graph.node if node.op_type == "MatMul"]
+    read = [node.input[0] for node in products if node.name not in left_out]
+    found = ranges.limits(model, read, data, method)
+    given = {
+        name: [{"rmin": np.float32(-limit), "rmax": np.float32(limit)}]
+        for name, limit in found.items()
+    }
+    return given, CalibrationData(data.feeds[:1])
 
 
 def _unquantized(model: ModelProto) -> list[str]:

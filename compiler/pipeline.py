@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler.passes.budget import Spending, keep_to_budget
+from compiler.passes.budget import LayersOf, Spending, keep_to_budget, look
 from compiler.passes.bundle import bundle
 from compiler.passes.compile import BuiltEngine, compile
 from compiler.passes.profile import profile
@@ -38,6 +38,7 @@ class Build:
     table: LatencyTable | None = None
     choices: Mapping[str, Choice] | None = None
     output: Path | None = None
+    layers: tuple[LayersOf, ...] = ()
 
 
 def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -> Build:
@@ -46,11 +47,9 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
     if until == "trace":
         return Build(graphs)
 
+    int8: tuple[Graph, ...] = ()
     if "int8" in plan.precisions:
-        config = plan.config
-        int8 = quantize(
-            plan.model, graphs, config.recipe, config.calibration_samples, store, progress
-        )
+        int8 = _quantized(plan, graphs, store, progress)
         graphs = (*(graphs if "fp32" in plan.precisions else ()), *int8)
     if until == "quantize":
         return Build(graphs)
@@ -60,24 +59,48 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
         return Build(graphs, engines)
 
     verified = verify(plan.model, engines, plan.threads, store, progress)
-    spending = Spending(
-        plan.config.accuracy_drop,
-        plan.config.budget_seconds,
-        plan.config.calibration_samples,
-        plan.threads,
-    )
+    spending = _spending(plan)
     verified = keep_to_budget(plan.model, verified, spending, store, progress)
     engines = tuple(engine for v in verified for engine in v.variant.engines.values())
+    layers = look(plan.model, int8, verified, plan.config.sensitivity, spending, store, progress)
     if until == "verify":
-        return Build(graphs, engines, verified)
+        return Build(graphs, engines, verified, layers=layers)
 
     table = profile(
         engines, plan.config.loads, plan.config.profile_seconds, plan.threads, store, progress
     )
     if until == "profile":
-        return Build(graphs, engines, verified, table)
+        return Build(graphs, engines, verified, table, layers=layers)
 
     choices = choose([v.candidate for v in verified], table, plan.config.accuracy_drop)
     with progress.task(f"bundle {plan.output}"):
-        output = bundle(plan, verified, choices, table)
-    return Build(graphs, engines, verified, table, choices, output)
+        output = bundle(plan, verified, choices, table, layers)
+    return Build(graphs, engines, verified, table, choices, output, layers)
+
+
+def _quantized(
+    plan: Plan, graphs: tuple[Graph, ...], store: Store, progress: Progress
+) -> tuple[Graph, ...]:
+    config = plan.config
+    return quantize(
+        plan.model,
+        graphs,
+        config.recipe,
+        config.calibration_samples,
+        store,
+        progress,
+        ranges=config.ranges,
+        smooth=config.smooth,
+        batches=plan.calibration_batches(),
+    )
+
+
+def _spending(plan: Plan) -> Spending:
+    config = plan.config
+    return Spending(
+        config.accuracy_drop,
+        config.budget_seconds,
+        config.calibration_samples,
+        plan.threads,
+        plan.calibration_batches,
+    )

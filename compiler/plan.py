@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from compiler.config import Config
 from elastiq import manifest
 from elastiq.errors import ElastiqError, unknown
-from elastiq.records import Point
+from elastiq.records import Point, TensorSpec
 from targets.backends import backend
 from targets.devices import Target, target
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from compiler.source import SourceModel
 
 
@@ -32,12 +34,28 @@ class Plan:
     threads: int
     output: Path
 
+    def calibration_batches(self) -> list[dict[str, np.ndarray]]:
+        """The batches to calibrate on: from the user's file or folder, else the model's own."""
+        if not self.config.calibration:
+            return self.model.calibration()
+        from calibration import sources
+
+        specs: dict[str, TensorSpec] = {}
+        for stage in self.model.stages[self.points[0]].values():
+            for name, tensor in stage.inputs.items():
+                array = tensor.numpy()
+                specs.setdefault(name, TensorSpec(name, str(array.dtype), array.shape))
+        given = self.model.data_config
+        how = None if given is None else sources.Preprocessing.of(given)
+        samples = self.config.calibration_samples
+        return sources.read(Path(self.config.calibration), tuple(specs.values()), samples, how)
+
     @property
     def tasks(self) -> int:
         """How many steps the whole build takes, for the progress bar."""
         graphs = sum(len(self.model.stages[point]) for point in self.points)
         variants = len(self.points) * len(self.precisions) * len(self.backends)
-        int8 = graphs if "int8" in self.precisions else 0
+        int8 = graphs * (2 if self.config.smooth else 1) if "int8" in self.precisions else 0
         engines = graphs * len(self.precisions) * len(self.backends)
         return graphs + int8 + engines + variants + len(self.config.loads) + 1
 
@@ -59,13 +77,17 @@ def plan(config: Config) -> Plan:
     for precision in precisions:
         if precision not in chosen.precisions:
             raise unknown(f"precision of {chosen.name}", precision, chosen.precisions)
+    if config.calibration and not Path(config.calibration).exists():
+        raise ElastiqError(f"there is no calibration data at {config.calibration}")
     if config.output:
         check_output(Path(config.output))
     # Torch and the quantizer take seconds to load, so what needs neither was checked before.
+    from calibration import ranges
     from calibration.recipes import recipe
     from compiler import source
 
     recipe(config.recipe)
+    ranges.method(config.ranges)
     model = source.load(config.model)
     output = Path(config.output or f"{model.name}.elastiq")
     check_output(output)

@@ -98,6 +98,11 @@ class SourceModel:
         return module
 
     @property
+    def data_config(self) -> Any:
+        """How images become this model's inputs, as timm says it; None if it does not say."""
+        return getattr(self._thing, "data_config", None)
+
+    @property
     def can_evaluate(self) -> bool:
         return callable(getattr(self._thing, "evaluate", None))
 

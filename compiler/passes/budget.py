@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -45,6 +45,7 @@ class Spending:
     seconds: float
     samples: int
     threads: int
+    batches: Callable[[], Sequence[Batch]] | None = None  # None: the model's own calibration data
 
 
 def keep_to_budget(
@@ -80,6 +81,40 @@ def rank(
 
 
 @dataclass(frozen=True)
+class LayersOf:
+    """The layers of one stage at one point in INT8, the most sensitive first."""
+
+    point: str
+    stage: str
+    layers: tuple[Sensitivity, ...]
+
+
+def look(
+    model: SourceModel,
+    int8: tuple[Graph, ...],
+    verified: tuple[Verified, ...],
+    everywhere: bool,
+    spending: Spending,
+    store: Store,
+    progress: Progress,
+) -> tuple[LayersOf, ...]:
+    """The sensitivity of layers at points that gave some back or tried to, or at all points."""
+    searched = {found.variant.point for found in verified if found.note}
+    seen = [graph for graph in int8 if everywhere or graph.point in searched]
+    found = []
+    for graph in seen:
+        with progress.task(f"sensitivity {graph.point} {graph.stage}"):
+            where = f"{model.spec} at {graph.point}, stage {graph.stage!r}"
+            ranked = rank(graph, _batches(model, spending), spending.samples, where, store)
+        found.append(LayersOf(graph.point.name, graph.stage, ranked))
+    return tuple(found)
+
+
+def _batches(model: SourceModel, spending: Spending) -> Sequence[Batch]:
+    return (spending.batches or model.calibration)()
+
+
+@dataclass(frozen=True)
 class _Search:
     model: SourceModel
     over: Verified
@@ -109,7 +144,7 @@ class _Search:
     @cached_property
     def _ranked(self) -> list[tuple[str, str]]:
         """Stages and layers of all of them, the most sensitive first."""
-        batches = self.model.calibration()
+        batches = _batches(self.model, self.spending)
         ranked = []
         for stage, built in self.over.variant.engines.items():
             where = f"{self.model.spec} at {built.graph.point}, stage {stage!r}"

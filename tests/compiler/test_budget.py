@@ -115,3 +115,19 @@ def test_a_build_tells_what_it_gave_back(elastiq, tmp_path):
     reasons = [stage["why"] for point in manifest["points"] for stage in point["stages"].values()]
     assert any("layers back in fp32" in why for why in reasons)
     elastiq("check", out, check=0)
+
+
+def test_the_sensitivity_of_layers_is_in_the_bundle_and_on_its_page(elastiq, tmp_path):
+    out, page = tmp_path / "b.elastiq", tmp_path / "report.html"
+    elastiq("build", TINY, "--sensitivity", "--accuracy-drop", 100, "--loads", 0,
+            "--profile-seconds", 0.1, "--calibration-samples", 16, "-o", out, check=0)  # fmt: skip
+    found = json.loads((out / "sensitivity.json").read_text())
+    assert [part["point"] for part in found] == ["queries=2", "queries=8"]
+    elastiq("report", out, "-o", page, check=0)
+    for text in (page.read_text(), (out / "report.html").read_text()):
+        for part in found:
+            noise = [layer["sqnr"] for layer in part["layers"]]
+            assert noise == sorted(noise)
+            for layer in part["layers"]:
+                assert f"{layer['sqnr']:.1f} / {layer['loss']:.2f}" in text
+                assert f"{layer['layer']} at {part['point']}" in text

@@ -6,7 +6,7 @@ import json
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,7 @@ from elastiq.latency import LatencyTable
 from elastiq.manifest import inside
 from elastiq.protocols import Arrays, Driver, Engine, Runner, RunnerOptions
 from elastiq.records import EngineRecord, PointRecord
-
-if TYPE_CHECKING:
-    from elastiq.worker import Worker
+from elastiq.worker import Worker, serve
 
 WEIGHTS = "weights"
 SAMPLES = "samples.npz"
@@ -97,11 +95,9 @@ class Bundle:
 
     def serve(self, policy: str = "deadline", **options: Any) -> Worker:
         """A worker whose dispatcher picks the point for each request from the device's load."""
-        from elastiq.worker import serve
-
         for point in self.manifest.points:
             self.warm(point.name)
-        return serve(self, policy, **options)
+        return serve(self.manifest.points, self.table, self.execute, policy, **options)
 
     def warm(self, point: str) -> None:
         """Load a point and run it once: a first run is slower than what the table promises."""

@@ -1,4 +1,5 @@
-"""What the latency table gets wrong today (a hot chip, a slower clock), learnt from answers."""
+"""What the latency table does not know of today, learnt from answers: how much slower engines
+run (a hot chip, a slower clock), and what a request costs beside its engine."""
 
 from __future__ import annotations
 
@@ -34,3 +35,17 @@ class Correction:
         kept = 1.0 + (self.factor - 1.0) * 0.5 ** ((now - self._learnt) / HALF_LIFE)
         self._learnt = now
         self.factor = kept + WEIGHT * (ratio - kept)
+
+
+class Overhead:
+    """`seconds` follows what requests cost beside their engines: choosing, handing over, waking."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._recent: deque[float] = deque([0.0] * MEDIAN_OF, maxlen=MEDIAN_OF)
+
+    def learn(self, seconds: float) -> None:
+        """Take in one request; one alone, however long, changes nothing."""
+        if 0.0 <= seconds < inf:
+            self._recent.append(seconds)
+            self.seconds += WEIGHT * (sorted(self._recent)[MEDIAN_OF // 2] - self.seconds)

@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from elastiq.correction import Correction
+from elastiq.correction import Correction, Overhead
 from elastiq.errors import ElastiqError
 from elastiq.latency import LatencyTable
 from elastiq.load import Load
-from elastiq.policies import Decision, Option, Situation
-from elastiq.protocols import Policy
+from elastiq.policies import Decision, Option, Policy, Situation
 from elastiq.records import PointRecord
 
 LOAD_LEVELS = 50  # loads nearer than a fiftieth are one: sensors are not that exact
 CORRECTION_LEVELS = 100
+OVERHEAD_STEP = 1e-5  # seconds
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Choice:
 
     load: Load | float
     correction: float
+    overhead: float
     options: tuple[Option, ...]
     situation: Situation
     decision: Decision
@@ -48,7 +49,8 @@ class Choice:
         load = self.load if isinstance(self.load, Load) else f"others {self.load:.0%}"
         return [
             f"load       {load}",
-            f"correction {self.correction:.2f} (what runs took, over what was measured)",
+            f"correction {self.correction:.2f} (what runs took, over what was measured), "
+            f"and {_spell(self.overhead)} beside the engine",
             f"queue      {len(slacks) - 1} behind; time left {', '.join(map(_spell, slacks))}",
             *(
                 f"{'>' if index == self.decision.index else ' '} {option.point:<{width}}"
@@ -67,6 +69,7 @@ class Choice:
             "predicted": self.predicted,
             "load": self.load.as_dict() if isinstance(self.load, Load) else self.load,
             "correction": self.correction,
+            "overhead": self.overhead,
             "slacks": list(self.situation.slacks),
             "pace": self.situation.pace,
             "options": [
@@ -93,8 +96,9 @@ class Dispatcher:
         self._policy = policy
         self._load = load
         self._correction = correction or Correction()
+        self._overhead = Overhead()
         self._measured: dict[int, tuple[Option, ...]] = {}
-        self._corrected: tuple[tuple[int, int], tuple[Option, ...]] | None = None
+        self._corrected: tuple[tuple[int, ...], tuple[Option, ...]] | None = None
         self._current: int | None = None
         self.explain()  # a policy that does not suit these points fails now, not at a request
 
@@ -114,17 +118,29 @@ class Dispatcher:
         load = self._load()
         level = _level(load.others if isinstance(load, Load) else load)
         factor = round(self._correction.factor * CORRECTION_LEVELS)
-        if self._corrected is None or self._corrected[0] != (level, factor):
-            scaled = _scaled(self._options(level), factor / CORRECTION_LEVELS)
-            self._corrected = (level, factor), scaled
+        overhead = round(self._overhead.seconds / OVERHEAD_STEP)
+        known = level, factor, overhead
+        if self._corrected is None or self._corrected[0] != known:
+            options = _corrected(
+                self._options(level), factor / CORRECTION_LEVELS, overhead * OVERHEAD_STEP
+            )
+            self._corrected = known, options
         options = self._corrected[1]
         situation = Situation(level / LOAD_LEVELS, tuple(slacks), self._current, pace)
         decision = self._policy.choose(options, situation)
-        return Choice(load, factor / CORRECTION_LEVELS, options, situation, decision)
+        return Choice(
+            load,
+            factor / CORRECTION_LEVELS,
+            overhead * OVERHEAD_STEP,
+            options,
+            situation,
+            decision,
+        )
 
-    def learn(self, choice: Choice, took: float) -> None:
-        """Take in how long the request of a choice really took, in seconds."""
-        self._correction.learn(took, choice.predicted / choice.correction)
+    def learn(self, choice: Choice, took: float, beside: float = 0.0) -> None:
+        """Take in what a choice's request really took: in its engine, and beside it."""
+        self._correction.learn(took, (choice.predicted - choice.overhead) / choice.correction)
+        self._overhead.learn(beside)
 
     def _options(self, level: int) -> tuple[Option, ...]:
         """The points as measured at a load level."""
@@ -155,9 +171,15 @@ def _level(load: float) -> int:
     return round(min(1.0, max(0.0, load)) * LOAD_LEVELS)
 
 
-def _scaled(options: tuple[Option, ...], factor: float) -> tuple[Option, ...]:
+def _corrected(options: tuple[Option, ...], factor: float, more: float) -> tuple[Option, ...]:
     return tuple(
-        Option(o.point, o.score, o.typical * factor, o.likely * factor, o.worst * factor)
+        Option(
+            o.point,
+            o.score,
+            o.typical * factor + more,
+            o.likely * factor + more,
+            o.worst * factor + more,
+        )
         for o in options
     )
 

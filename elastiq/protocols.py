@@ -9,8 +9,6 @@ from typing import Protocol
 
 import numpy as np
 
-from elastiq.policies import Decision, Option, Situation
-
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -42,14 +40,6 @@ class Sensor(Protocol):
     name: str
 
     def read(self) -> dict[str, float] | None: ...
-
-
-class Policy(Protocol):
-    """How the dispatcher chooses a point: pure, fast, no clock and no state of its own."""
-
-    name: str
-
-    def choose(self, options: tuple[Option, ...], situation: Situation) -> Decision: ...
 
 
 class Driver(Protocol):

@@ -6,30 +6,33 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from itertools import islice
-from math import isnan
+from math import inf, isnan
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from elastiq.dispatcher import Choice, Dispatcher
 from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull
+from elastiq.latency import LatencyTable
 from elastiq.load import LoadMonitor
 from elastiq.policies import policy as find_policy
 from elastiq.protocols import Arrays
-
-if TYPE_CHECKING:
-    from elastiq.bundle import Bundle
+from elastiq.records import PointRecord
 
 log = logging.getLogger(__name__)
 
 LIMIT = 64
 LOOK_AHEAD = 16  # requests behind the first whose deadlines the dispatcher is told
 PACE_OVER = 16  # arrivals
+PACE_PAUSE = 2.5  # times the pace: what a longer gap counts as. The pace so found is a tenth
+# under that of Poisson arrivals, which leaves the room that a queue near its limit needs
+LEAST_GAP = 1e-5  # seconds, so that a pace of nothing can recover
+PROBE = 0.25  # seconds without an answer, after which a prediction is put to the test
 
 Execute = Callable[[str, Arrays], dict[str, np.ndarray]]
 
@@ -93,6 +96,7 @@ class Worker:
         self._queue: deque[Request] = deque()
         self._last_arrival: float | None = None
         self._pace: float | None = None
+        self._last_run = -inf
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="elastiq-worker", daemon=True)
@@ -180,22 +184,39 @@ class Worker:
         if request.expired(now):
             request.refuse(now)
         elif request.claim():
-            self._answer(request, slacks, pace)
+            self._answer(request, slacks, pace, now)
         return True
 
-    def _answer(self, request: Request, slacks: list[float | None], pace: float | None) -> None:
+    def _answer(
+        self, request: Request, slacks: list[float | None], pace: float | None, begun: float
+    ) -> None:
         try:
             choice = self._dispatcher.decide(slacks, pace)
             start = time.perf_counter()
+            if self._hopeless(request, choice, start):
+                request.future.set_exception(DeadlineMissed(_hopeless_words(choice)))
+                return
+            self._last_run = start
             outputs = self._execute(choice.point, request.inputs)
             took = time.perf_counter() - start
-            self._dispatcher.learn(choice, took)
         except BaseException as e:  # whatever an engine raises is its requester's, not ours
             request.future.set_exception(e)
             del request  # else error, frame and future hold each other, and the inputs, for long
         else:
             answer = Answer(outputs, start - request.arrived, took, choice)
             request.future.set_result(answer)
+            # Whoever waited has the answer by now; the next request has waited for all of this.
+            self._dispatcher.learn(choice, took, time.perf_counter() - begun - took)
+
+    def _hopeless(self, request: Request, choice: Choice, now: float) -> bool:
+        """Whether the chosen point is too slow for what is left: then nobody's time is wasted.
+
+        Now and then such a request runs all the same, for a prediction may be wrong, and only a
+        run can show it.
+        """
+        if request.expires is None or now + choice.predicted <= request.expires:
+            return False
+        return now - self._last_run < PROBE
 
     def _slacks(self, first: Request, now: float) -> list[float | None]:
         """The time left to the first and to those behind it that will still be served."""
@@ -211,7 +232,11 @@ class Worker:
         """Keep the mean time between arrivals lately."""
         if self._last_arrival is not None:
             gap = now - self._last_arrival
-            self._pace = gap if self._pace is None else self._pace + (gap - self._pace) / PACE_OVER
+            if self._pace is None:
+                self._pace = gap
+            else:  # one long pause says little of what comes in a burst
+                gap = min(gap, PACE_PAUSE * self._pace + LEAST_GAP)
+                self._pace += (gap - self._pace) / PACE_OVER
         self._last_arrival = now
 
     def _make_room(self, now: float) -> list[Request]:
@@ -225,10 +250,22 @@ class Worker:
         return gone
 
 
-def serve(bundle: Bundle, policy: str = "deadline", limit: int = LIMIT, **options: Any) -> Worker:
-    """A worker over a bundle's points: load watched, engines chosen by the named policy."""
+def _hopeless_words(choice: Choice) -> str:
+    left, needed = choice.situation.slack or 0.0, choice.predicted
+    return f"{1e3 * left:.1f} ms are left, and {choice.point} takes {1e3 * needed:.1f} ms now"
+
+
+def serve(
+    points: Sequence[PointRecord],
+    table: LatencyTable,
+    execute: Execute,
+    policy: str = "deadline",
+    limit: int = LIMIT,
+    **options: Any,
+) -> Worker:
+    """A worker over these points: load watched, the point chosen by the named policy."""
     monitor = LoadMonitor()
     chosen = find_policy(policy, **options)
-    dispatcher = Dispatcher(bundle.manifest.points, bundle.table, chosen, monitor)
+    dispatcher = Dispatcher(points, table, chosen, monitor)
     monitor.start()
-    return Worker(dispatcher, bundle.execute, limit, on_close=monitor.stop)
+    return Worker(dispatcher, execute, limit, on_close=monitor.stop)

@@ -48,9 +48,9 @@ class Mark:
 
 
 def train(recipe: Recipe, steps: int, seed: int, marks: int) -> list[Mark]:
-    """AdamW with a linear warm-up and a cosine down to zero; returns the curve."""
+    """AdamW, warmed up, then along a cosine to nearly zero; returns the curve."""
     rng = np.random.default_rng(seed)
-    # The worker draws the canvases on the side, while both cores train.
+    # A process of its own draws the canvases ahead, so that training never waits for them.
     loader = DataLoader(digits.Canvases(recipe.batch, seed), batch_size=None, num_workers=1)
     peek = digits.test_set(250)
     optimizer, schedule = _optimizer(recipe, steps)
@@ -82,6 +82,13 @@ def test_accuracy(recipe: Recipe, test: digits.Batch) -> dict[str, float]:
         accuracy = recipe.accuracy(test)
     recipe.trained.train()
     return accuracy
+
+
+def round_to_half(model: nn.Module) -> None:
+    """Checkpoints are kept in half precision, so what is tested is what they hold."""
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            tensor.copy_(tensor.half())
 
 
 def _optimizer(
@@ -126,7 +133,7 @@ def _progress(step: int, steps: int, losses: list[float], elapsed: float) -> Non
 @click.option("--control", is_flag=True, help="Train what the family is compared with instead.")
 @click.option("--samples", default=4000, show_default=True, help="Test canvases at the end.")
 @click.option("--marks", default=15, show_default=True, help="Points of the training curve.")
-@click.option("--threads", default=2, show_default=True, help="Cores to train on.")
+@click.option("--threads", default=2, show_default=True, help="Cores; rounding depends on it.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
@@ -153,11 +160,13 @@ def main(
     start = time.monotonic()
     curve = train(recipe, steps, seed, marks)
     seconds = time.monotonic() - start
+    round_to_half(recipe.model)
     accuracy = test_accuracy(recipe, digits.test_set(samples))
     print(f"test, n={samples}: {_line(accuracy)}", file=sys.stderr)
     record: dict[str, Any] = {
         "command": _command(family, steps, seed, control),
         "seed": seed,
+        "threads": threads,
         "versions": _versions(),
         "train_seconds": round(seconds, 1),
         "test_samples": samples,
@@ -190,7 +199,8 @@ def _save(
             key: value if isinstance(value, str) else json.dumps(value)
             for key, value in record.items()
         }
-        save_file(recipe.model.state_dict(), output / f"{family}.safetensors", metadata)
+        weights = {name: tensor.half() for name, tensor in recipe.model.state_dict().items()}
+        save_file(weights, output / f"{family}.safetensors", metadata)
     name = f"{family}-control.json" if control else f"{family}.json"
     text = json.dumps(record | {"curve": [asdict(mark) for mark in curve]}, indent=2)
     (output / name).write_text(text + "\n")

@@ -44,16 +44,17 @@ class Traffic:
 @click.command(
     help="Send the same traffic to BUNDLE's dispatcher and to each of its points alone, in turns, "
     "and compare what was answered rightly by its deadline.\n\n\b\n"
-    "elastiq replay perceiver.elastiq --arrivals bursty --rate 2 --hog 0.5 -o burst.json"
+    "elastiq replay perceiver.elastiq -o burst.json\n"
+    "elastiq replay perceiver.elastiq --arrivals poisson --rate 2 --hog 0.5"
 )
 @options.bundle
 @click.option(
-    "--arrivals", "kind", type=click.Choice(sorted(ARRIVALS)), default="poisson", show_default=True
+    "--arrivals", "kind", type=click.Choice(sorted(ARRIVALS)), default="step", show_default=True
 )
 @click.option(
     "--rate",
     type=click.FloatRange(0, min_open=True),
-    default=2.0,
+    default=1.0,
     show_default=True,
     help="Mean rate, as a multiple of what the costliest point can do on the idle device.",
 )

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from elastiq import plugins
 from elastiq.errors import ElastiqError, unknown
-
-if TYPE_CHECKING:
-    from elastiq.protocols import Policy
 
 
 @dataclass(frozen=True)
@@ -47,6 +44,14 @@ class Decision:
 
     index: int
     why: str
+
+
+class Policy(Protocol):
+    """How the dispatcher chooses a point: pure, fast, no clock and no state of its own."""
+
+    name: str
+
+    def choose(self, options: tuple[Option, ...], situation: Situation) -> Decision: ...
 
 
 def names() -> list[str]:

@@ -183,9 +183,9 @@ def overload(samples):
             name: Worker(Dispatcher(records, table, chosen, monitor), execute)
             for name, chosen in policies.items()
         }
-        moments = arrivals.poisson(2.0 / cost, 1.5, seed=3)
+        moments = arrivals.step(1.0 / cost, 3.0, seed=3)  # a burst at twice its capacity
         try:
-            return replay(workers, moments, samples, deadline=4.0 * cost, slices=3)
+            return replay(workers, moments, samples, deadline=2.0 * cost, slices=1)
         finally:
             for worker in workers.values():
                 worker.close()

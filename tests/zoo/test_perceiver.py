@@ -127,6 +127,15 @@ def test_the_checkpoint_says_how_it_was_made() -> None:
     assert perceiver.CHECKPOINT.stat().st_size < 3.3e6
 
 
+@pytest.mark.parametrize(
+    ("row", "name"), [("accuracy", "perceiver.json"), ("control", "perceiver-control.json")]
+)
+def test_the_page_shows_the_accuracy_on_record(row: str, name: str) -> None:
+    written = record(name)["test_accuracy"].values()
+    row = f"| {row}, % | " + " | ".join(f"{100 * value:.1f}" for value in written) + " |"
+    assert row in (RECORDS.parent / "README.md").read_text()
+
+
 def test_half_the_queries_cost_little_and_only_because_they_are_nested() -> None:
     nested = record("perceiver.json")["test_accuracy"]
     control = record("perceiver-control.json")["test_accuracy"]

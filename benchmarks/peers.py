@@ -2,14 +2,17 @@
 
     python benchmarks/peers.py NAME in.onnx feeds.npz out.onnx
 
-Imports nothing of Elastiq, so that a peer runs in an environment of its own: give the Python of one
-that has `nncf` and `onnx` as $ELASTIQ_PEERS, and the benchmark compares with it too.
+Prints the version of what it used. Imports nothing of Elastiq, so that a peer runs in an
+environment of its own.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 
@@ -38,28 +41,68 @@ def onnxruntime(model: str, data: str, out: str) -> None:
     quantize_static(prepared, out, Reader())
 
 
-def nncf(model: str, data: str, out: str) -> None:
-    import nncf
-    import onnx
-
-    samples = list(feeds(data))
-    onnx.save(nncf.quantize(onnx.load(model), nncf.Dataset(samples)), out)
-
-
-def nncf_transformer(model: str, data: str, out: str) -> None:
+def nncf(model: str, data: str, out: str, **options: Any) -> None:
     import nncf
     import onnx
 
     samples = nncf.Dataset(list(feeds(data)))
-    kind = nncf.ModelType.TRANSFORMER
-    onnx.save(nncf.quantize(onnx.load(model), samples, model_type=kind), out)
+    # Its bias correction stops with an IndexError where a product has a constant on its left.
+    tuned = nncf.AdvancedQuantizationParameters(disable_bias_correction=True)
+    found = nncf.quantize(onnx.load(model), samples, advanced_parameters=tuned, **options)
+    onnx.save(found, out)
 
 
+def nncf_transformer(model: str, data: str, out: str) -> None:
+    from nncf import ModelType
+
+    nncf(model, data, out, model_type=ModelType.TRANSFORMER)
+
+
+def olive(model: str, data: str, out: str) -> None:
+    from olive.data.registry import Registry
+
+    Registry.register_dataset("none")(lambda **_: None)
+    Registry.register_dataloader("feeds")(lambda _, **__: [(feed, 0) for feed in feeds(data)])
+    parts = {
+        "load_dataset_config": "none",
+        "pre_process_data_config": "skip_pre_process",
+        "dataloader_config": "feeds",
+        "post_process_data_config": "skip_post_process",
+    }
+    config = {"name": "feeds", "type": "DataContainer"}
+    config |= {part: {"type": kind} for part, kind in parts.items()}
+    _olive(model, out, {"type": "OnnxStaticQuantization", "data_config": "feeds"}, [config])
+
+
+def olive_dynamic(model: str, data: str, out: str) -> None:
+    _olive(model, out, {"type": "OnnxDynamicQuantization"}, [])
+
+
+def _olive(model: str, out: str, quantizing: dict[str, Any], data: list[Any]) -> None:
+    from olive.workflows import run
+
+    found = run(
+        {
+            "input_model": {"type": "ONNXModel", "model_path": model},
+            "data_configs": data,
+            "passes": {"int8": quantizing},
+            "output_dir": f"{out}.folder",
+            "cache_dir": f"{out}.cache",
+        }
+    )
+    shutil.copy(found.get_best_candidate().model_path, out)
+
+
+# By its name, the environment (a folder of $ELASTIQ_PEERS), the package and the recipe.
 PEERS = {
-    "onnxruntime": onnxruntime,
-    "nncf": nncf,
-    "nncf-transformer": nncf_transformer,
+    "onnxruntime": ("", "onnxruntime", onnxruntime),
+    "nncf": ("nncf", "nncf", nncf),
+    "nncf transformer": ("nncf", "nncf", nncf_transformer),
+    "olive": ("olive", "olive-ai", olive),
+    "olive dynamic": ("olive", "olive-ai", olive_dynamic),
 }
 
 if __name__ == "__main__":
-    PEERS[sys.argv[1]](*sys.argv[2:])
+    _, package, quantize = PEERS[sys.argv[1]]
+    quantize(*sys.argv[2:])
+    print(version(package))

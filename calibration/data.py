@@ -34,19 +34,20 @@ class CalibrationData:
 def prepare(
     batches: Sequence[Batch], inputs: tuple[TensorSpec, ...], limit: int, where: str
 ) -> CalibrationData:
-    """Check the batches a model gives, and cut them into at most `limit` feeds."""
+    """Check the batches a model gives, and cut them into feeds of at most `limit` samples."""
     if not batches:
         raise ElastiqError(f"{where}: calibration() yields nothing. Give it a batch of real inputs")
+    wanted = max(1, limit // inputs[0].shape[0])
     feeds: list[Batch] = []
     for number, batch in enumerate(batches):
         columns = {spec.name: _column(batch, spec, f"{where}: batch {number}") for spec in inputs}
         feeds.extend(_cut(columns, inputs))
-        if len(feeds) >= limit:
+        if len(feeds) >= wanted:
             break
     if not feeds:
         raise ElastiqError(f"{where}: calibration() yields batches without a single sample")
-    _check_distinct(feeds[:limit], where)
-    return CalibrationData(tuple(feeds[:limit]))
+    _check_distinct(feeds[:wanted], where)
+    return CalibrationData(tuple(feeds[:wanted]))
 
 
 def _check_distinct(feeds: Sequence[Batch], where: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,42 +26,41 @@ from elastiq.errors import unknown
 Recipe = Callable[[ModelProto, CalibrationData, str], ModelProto]
 
 
-MINMAX = "minmax"  # what the quantizer does by itself
-
-
 class _Reader(CalibrationDataReader):
-    def __init__(self, data: CalibrationData) -> None:
-        self._feeds = iter(data.feeds)
+    def __init__(self, feeds: Sequence[Batch]) -> None:
+        self._feeds = iter(feeds)
 
     def get_next(self) -> Batch | None:
         return next(self._feeds, None)
 
 
-def portable(model: ModelProto, data: CalibrationData, method: str = MINMAX) -> ModelProto:
+def portable(model: ModelProto, data: CalibrationData, method: str = ranges.DEFAULT) -> ModelProto:
     """Symmetric int8, per-channel weights, the linear layers inside the network only.
 
     Attention products, softmax, LayerNorm and residual adds stay in floating point: quantizing
     them is what breaks vision transformers. So do the first layer and the head (a Conv or Gemm).
     Weight scales depend on the weights alone, so INT8 weights are the same bytes at every point.
     """
-    overrides, shown = _overrides(model, data, method)
+    left_out = _unquantized(model)
+    products = [node for node in model.graph.node if node.op_type == "MatMul"]
+    read = [node.input[0] for node in products if node.name not in left_out]
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "int8.onnx"
         quantize_static(
             model,
             path,
-            _Reader(shown),
+            _Reader(data.feeds[:1]),  # the ranges are given below
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             op_types_to_quantize=["MatMul"],
-            nodes_to_exclude=_unquantized(model),
+            nodes_to_exclude=left_out,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
             extra_options={
                 "ActivationSymmetric": True,
                 "WeightSymmetric": True,
                 "OpTypesToExcludeOutputQuantization": ["MatMul"],
-                "TensorQuantOverrides": overrides,
+                "TensorQuantOverrides": _given(ranges.limits(model, read, data, method)),
             },
         )
         quantized = onnx.load(path)
@@ -79,21 +78,12 @@ def recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def _overrides(
-    model: ModelProto, data: CalibrationData, method: str
-) -> tuple[dict[str, list[dict[str, Any]]], CalibrationData]:
-    """The ranges that a method chose, as the quantizer takes them, and what it must still see."""
-    if method == MINMAX:
-        return {}, data
-    left_out = set(_unquantized(model))
-    products = [node for node in model.graph.node if node.op_type == "MatMul"]
-    read = [node.input[0] for node in products if node.name not in left_out]
-    found = ranges.limits(model, read, data, method)
-    given = {
+def _given(limits: Mapping[str, float]) -> dict[str, list[dict[str, Any]]]:
+    """Ranges as the quantizer takes them."""
+    return {
         name: [{"rmin": np.float32(-limit), "rmax": np.float32(limit)}]
-        for name, limit in found.items()
+        for name, limit in limits.items()
     }
-    return given, CalibrationData(data.feeds[:1])
 
 
 def _unquantized(model: ModelProto) -> list[str]:

@@ -50,8 +50,10 @@ def smooth(model: ModelProto, by: Channels) -> ModelProto:
     smoothed = ModelProto()
     smoothed.CopyFrom(model)
     tensors = {tensor.name: tensor for tensor in smoothed.graph.initializer}
-    for scale, (norm, readers) in _smoothable(smoothed).items():
-        factor = np.exp2(by[scale]).astype(np.float32)
+    found = _smoothable(smoothed)
+    for scale, shift in by.items():
+        norm, readers = found[scale]
+        factor = np.exp2(shift).astype(np.float32)
         for name in norm.input[1:]:
             _scale(tensors[name], 1 / factor)
         for name in {reader.input[1] for reader in readers}:

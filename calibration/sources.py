@@ -66,10 +66,24 @@ def read(
         if array.ndim == 0 or not len(array):
             raise ElastiqError(f"{path}: {name!r} holds no samples; its first axis must count them")
     drawn = _drawn(min(len(array) for array in arrays.values()), samples)
-    batch = {name: np.asarray(array[drawn]) for name, array in arrays.items()}
-    if how:
-        _check_range(batch, inputs, how, path)
-    return [batch]
+    return [{name: np.asarray(array[drawn]) for name, array in arrays.items()}]
+
+
+def check_range(
+    batch: Batch, inputs: tuple[TensorSpec, ...], how: Preprocessing, where: str
+) -> None:
+    """Pixels that were not normalised are the usual mistake, and silent."""
+    slack = 0.05 * (how.highest - how.lowest)
+    for spec in inputs:
+        array = batch.get(spec.name)
+        if array is None or len(spec.shape) != 4 or array.dtype.kind != "f":
+            continue
+        low, high = float(np.nanmin(array)), float(np.nanmax(array))
+        if low < how.lowest - slack or high > how.highest + slack:
+            raise ElastiqError(
+                f"{where}: {spec.name!r} goes from {low:.3g} to {high:.3g}, and normalised pixels "
+                f"from {how.lowest:.3g} to {how.highest:.3g}: normalise them as in data_config"
+            )
 
 
 def _drawn(count: int, samples: int) -> np.ndarray:
@@ -164,20 +178,3 @@ def _image(path: Path, shape: tuple[int, ...], how: Preprocessing) -> np.ndarray
     pixels = np.asarray(resized.crop((left, top, left + width, top + height)), np.float32) / 255
     values = (pixels.reshape(height, width, channels) - how.mean) / how.std
     return values.transpose(2, 0, 1).astype(np.float32)
-
-
-def _check_range(
-    batch: Batch, inputs: tuple[TensorSpec, ...], how: Preprocessing, path: Path
-) -> None:
-    """Pixels that were not normalised are the usual mistake, and silent."""
-    slack = 0.05 * (how.highest - how.lowest)
-    for spec in inputs:
-        array = batch.get(spec.name)
-        if array is None or len(spec.shape) != 4 or array.dtype.kind != "f":
-            continue
-        low, high = float(np.nanmin(array)), float(np.nanmax(array))
-        if low < how.lowest - slack or high > how.highest + slack:
-            raise ElastiqError(
-                f"{path}: {spec.name!r} goes from {low:.3g} to {high:.3g}, and normalised pixels "
-                f"from {how.lowest:.3g} to {how.highest:.3g}: normalise them as in data_config"
-            )

@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from calibration.data import Batch
+from compiler.config import Config
 from compiler.passes.budget import LayersOf, Spending, keep_to_budget, look
 from compiler.passes.bundle import bundle
 from compiler.passes.compile import BuiltEngine, compile
 from compiler.passes.profile import profile
-from compiler.passes.quantize import quantize
+from compiler.passes.quantize import Method, quantize, read_batches
 from compiler.passes.trace import trace
 from compiler.passes.verify import Verified, verify
 from compiler.plan import Plan
@@ -43,13 +45,16 @@ class Build:
 
 def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -> Build:
     """Run the passes in order, up to and with `until`."""
+    config = plan.config
     graphs = trace(plan.model, plan.points, store, progress)
     if until == "trace":
         return Build(graphs)
 
     int8: tuple[Graph, ...] = ()
+    batches: list[Batch] = []
     if "int8" in plan.precisions:
-        int8 = _quantized(plan, graphs, store, progress)
+        batches = read_batches(plan.model, config.calibration, config.calibration_samples)
+        int8 = quantize(plan.model, graphs, batches, _method(config), store, progress)
         graphs = (*(graphs if "fp32" in plan.precisions else ()), *int8)
     if until == "quantize":
         return Build(graphs)
@@ -59,48 +64,22 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
         return Build(graphs, engines)
 
     verified = verify(plan.model, engines, plan.threads, store, progress)
-    spending = _spending(plan)
-    verified = keep_to_budget(plan.model, verified, spending, store, progress)
+    spending = Spending(config.accuracy_drop, config.budget_seconds, plan.threads)
+    verified = keep_to_budget(plan.model, verified, batches, spending, store, progress)
     engines = tuple(engine for v in verified for engine in v.variant.engines.values())
-    layers = look(plan.model, int8, verified, plan.config.sensitivity, spending, store, progress)
+    layers = look(plan.model, int8, verified, batches, config.sensitivity, store, progress)
     if until == "verify":
         return Build(graphs, engines, verified, layers=layers)
 
-    table = profile(
-        engines, plan.config.loads, plan.config.profile_seconds, plan.threads, store, progress
-    )
+    table = profile(engines, config.loads, config.profile_seconds, plan.threads, store, progress)
     if until == "profile":
         return Build(graphs, engines, verified, table, layers=layers)
 
-    choices = choose([v.candidate for v in verified], table, plan.config.accuracy_drop)
+    choices = choose([v.candidate for v in verified], table, config.accuracy_drop)
     with progress.task(f"bundle {plan.output}"):
         output = bundle(plan, verified, choices, table, layers)
     return Build(graphs, engines, verified, table, choices, output, layers)
 
 
-def _quantized(
-    plan: Plan, graphs: tuple[Graph, ...], store: Store, progress: Progress
-) -> tuple[Graph, ...]:
-    config = plan.config
-    return quantize(
-        plan.model,
-        graphs,
-        config.recipe,
-        config.calibration_samples,
-        store,
-        progress,
-        ranges=config.ranges,
-        smooth=config.smooth,
-        batches=plan.calibration_batches(),
-    )
-
-
-def _spending(plan: Plan) -> Spending:
-    config = plan.config
-    return Spending(
-        config.accuracy_drop,
-        config.budget_seconds,
-        config.calibration_samples,
-        plan.threads,
-        plan.calibration_batches,
-    )
+def _method(config: Config) -> Method:
+    return Method(config.recipe, config.ranges, config.smooth, config.calibration_samples)

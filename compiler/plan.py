@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 from compiler.config import Config
 from elastiq import manifest
 from elastiq.errors import ElastiqError, unknown
-from elastiq.records import Point, TensorSpec
+from elastiq.records import Point
 from targets.backends import backend
 from targets.devices import Target, target
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from compiler.source import SourceModel
 
 
@@ -33,22 +31,6 @@ class Plan:
     precisions: tuple[str, ...]
     threads: int
     output: Path
-
-    def calibration_batches(self) -> list[dict[str, np.ndarray]]:
-        """The batches to calibrate on: from the user's file or folder, else the model's own."""
-        if not self.config.calibration:
-            return self.model.calibration()
-        from calibration import sources
-
-        specs: dict[str, TensorSpec] = {}
-        for stage in self.model.stages[self.points[0]].values():
-            for name, tensor in stage.inputs.items():
-                array = tensor.numpy()
-                specs.setdefault(name, TensorSpec(name, str(array.dtype), array.shape))
-        given = self.model.data_config
-        how = None if given is None else sources.Preprocessing.of(given)
-        samples = self.config.calibration_samples
-        return sources.read(Path(self.config.calibration), tuple(specs.values()), samples, how)
 
     @property
     def tasks(self) -> int:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
 from calibration import layers, search
-from calibration.data import Batch
+from calibration.data import Batch, prepare
 from calibration.sensitivity import SAMPLES, Sensitivity, sensitivities
 from compiler.passes import quantize, trace
 from compiler.passes.compile import compile
@@ -43,14 +43,13 @@ class Spending:
 
     drop: float
     seconds: float
-    samples: int
     threads: int
-    batches: Callable[[], Sequence[Batch]] | None = None  # None: the model's own calibration data
 
 
 def keep_to_budget(
     model: SourceModel,
     verified: tuple[Verified, ...],
+    batches: Sequence[Batch],
     spending: Spending,
     store: Store,
     progress: Progress,
@@ -60,16 +59,16 @@ def keep_to_budget(
     for found in verified:
         if found.variant.precision == QUANTIZED and over(found.quality, spending.drop):
             with progress.task(f"budget {found.variant}"):
-                found = _Search(model, found, spending, store).run()
+                found = _Search(model, found, batches, spending, store).run()
         kept.append(found)
     return tuple(kept)
 
 
 def rank(
-    graph: Graph, batches: Sequence[Batch], samples: int, where: str, store: Store
+    graph: Graph, batches: Sequence[Batch], where: str, store: Store
 ) -> tuple[Sensitivity, ...]:
     """The layers of an INT8 graph, the most sensitive first."""
-    data = quantize.calibration(batches, graph, min(samples, SAMPLES), where)
+    data = prepare(batches, graph.inputs, SAMPLES, where)
     inputs = {"graph": graph.path.parent.name, "calibration": data.digest}
 
     def make(folder: Path) -> None:
@@ -93,8 +92,8 @@ def look(
     model: SourceModel,
     int8: tuple[Graph, ...],
     verified: tuple[Verified, ...],
+    batches: Sequence[Batch],
     everywhere: bool,
-    spending: Spending,
     store: Store,
     progress: Progress,
 ) -> tuple[LayersOf, ...]:
@@ -105,19 +104,16 @@ def look(
     for graph in seen:
         with progress.task(f"sensitivity {graph.point} {graph.stage}"):
             where = f"{model.spec} at {graph.point}, stage {graph.stage!r}"
-            ranked = rank(graph, _batches(model, spending), spending.samples, where, store)
+            ranked = rank(graph, batches, where, store)
         found.append(LayersOf(graph.point.name, graph.stage, ranked))
     return tuple(found)
-
-
-def _batches(model: SourceModel, spending: Spending) -> Sequence[Batch]:
-    return (spending.batches or model.calibration)()
 
 
 @dataclass(frozen=True)
 class _Search:
     model: SourceModel
     over: Verified
+    batches: Sequence[Batch]
     spending: Spending
     store: Store
 
@@ -144,11 +140,10 @@ class _Search:
     @cached_property
     def _ranked(self) -> list[tuple[str, str]]:
         """Stages and layers of all of them, the most sensitive first."""
-        batches = _batches(self.model, self.spending)
         ranked = []
         for stage, built in self.over.variant.engines.items():
             where = f"{self.model.spec} at {built.graph.point}, stage {stage!r}"
-            found = rank(built.graph, batches, self.spending.samples, where, self.store)
+            found = rank(built.graph, self.batches, where, self.store)
             ranked += [(s.sqnr, stage, s.layer) for s in found]
         return [(stage, layer) for _, stage, layer in sorted(ranked)]
 

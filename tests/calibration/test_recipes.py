@@ -97,7 +97,7 @@ def test_the_quantized_graph_computes_what_its_numbers_say(spec):
 @pytest.fixture(scope="module")
 def quantized(tiny, store):
     fp32 = trace.trace(tiny, tiny.points, store, silent())
-    return quantize.quantize(tiny, fp32, "portable", 16, store, silent())
+    return quantize.quantize(tiny, fp32, tiny.calibration(), quantize.Method(), store, silent())
 
 
 def test_int8_weights_are_the_same_bytes_at_every_point(quantized):

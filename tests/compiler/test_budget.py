@@ -12,7 +12,7 @@ from calibration.layers import quantized
 from compiler import source
 from compiler.passes.budget import Spending, keep_to_budget
 from compiler.passes.compile import compile
-from compiler.passes.quantize import quantize
+from compiler.passes.quantize import Method, quantize
 from compiler.passes.trace import trace
 from compiler.passes.verify import verify
 from compiler.progress import Progress, silent
@@ -21,7 +21,7 @@ from targets import graphs
 from tests.conftest import TINY
 
 MODEL = TINY.replace("Tiny", "Outliers")
-SPENDING = Spending(drop=3.0, seconds=600.0, samples=16, threads=1)
+SPENDING = Spending(drop=3.0, seconds=600.0, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +32,19 @@ def model():
 @pytest.fixture(scope="module")
 def verified(model, store):
     fp32 = trace(model, model.points, store, silent())
-    int8 = quantize(model, fp32, "portable", 16, store, silent())
+    int8 = quantize(model, fp32, model.calibration(), Method(), store, silent())
     engines = compile((*fp32, *int8), ("onnxruntime",), store, silent())
     return verify(model, engines, 1, store, silent())
 
 
+def keep(model, verified, spending, store, progress=None):
+    batches = model.calibration()
+    return keep_to_budget(model, verified, batches, spending, store, progress or silent())
+
+
 @pytest.fixture(scope="module")
 def kept(model, verified, store):
-    return keep_to_budget(model, verified, SPENDING, store, silent())
+    return keep(model, verified, SPENDING, store)
 
 
 def layers(found):
@@ -62,7 +67,7 @@ def test_points_over_the_budget_come_back_inside_it(verified, kept):
 def test_what_was_inside_is_left_alone_at_no_cost(model, verified, store):
     generous = replace(SPENDING, drop=100.0)
     progress = Progress(0, silent=True)
-    assert keep_to_budget(model, verified, generous, store, progress) == verified
+    assert keep(model, verified, generous, store, progress) == verified
     assert progress.tasks == []
 
 
@@ -87,22 +92,20 @@ def test_a_second_search_makes_nothing_again(model, verified, kept, store, monke
         return entry, found
 
     monkeypatch.setattr(type(store), "produce", watched)
-    assert keep_to_budget(model, verified, SPENDING, store, silent()) == kept
+    assert keep(model, verified, SPENDING, store) == kept
     assert made == []
 
 
 def test_where_nothing_holds_the_old_engine_stays_and_says_what_was_tried(model, verified, store):
     impossible = replace(SPENDING, drop=-50.0)
-    for before, after in zip(
-        verified, keep_to_budget(model, verified, impossible, store, silent()), strict=True
-    ):
+    for before, after in zip(verified, keep(model, verified, impossible, store), strict=True):
         assert after.variant is before.variant
         if before.variant.precision == "int8":
             assert re.match(r"tried giving back 1, 2.* of \d+ layers$", after.note)
 
 
 def test_the_search_ends_when_its_time_is_up(model, verified, store):
-    for after in keep_to_budget(model, verified, replace(SPENDING, seconds=0.0), store, silent()):
+    for after in keep(model, verified, replace(SPENDING, seconds=0.0), store):
         if over(after.quality, SPENDING.drop):
             assert "then the 0 s were over" in after.note
 

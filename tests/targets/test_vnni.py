@@ -17,7 +17,7 @@ from targets import graphs, vnni
 @pytest.fixture(scope="module")
 def graph(tiny, store):
     fp32 = trace.trace(tiny, tiny.points[1:], store, silent())
-    return quantize.quantize(tiny, fp32, "portable", 16, store, silent())[0]
+    return quantize.quantize(tiny, fp32, tiny.calibration(), quantize.Method(), store, silent())[0]
 
 
 @pytest.fixture(scope="module")

@@ -175,7 +175,7 @@ class _Search:
         names = [layer for _, layer in self._ranked[:count]]
         more = f" and {count - NAMED} more" if count > NAMED else ""
         return (
-            f"{count} of {len(self._ranked)} layers back in fp32 ({', '.join(names[:NAMED])}{more})"
+            f"{count} of {len(self._ranked)} layers given back ({', '.join(names[:NAMED])}{more})"
             f", which brings the drop from {self.over.quality.drop:.2f} to "
             f"{found.quality.drop:.2f} points and costs {1000 * (after - before):.2f} ms"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -122,9 +121,10 @@ def _channels(graph: Graph, feeds: CalibrationData, folder: Path) -> None:
 def _quantize(
     graph: Graph, feeds: CalibrationData, method: Method, by: Channels, folder: Path
 ) -> None:
+    recipe = recipes.recipe(method.recipe)
     original = smoothing.smooth(graphs.load(graph), by)
-    model = recipes.recipe(method.recipe)(copy.deepcopy(original), feeds, method.ranges)
+    model = recipe.quantize(original, feeds, method.ranges)
     (folder / TWIN).mkdir()
-    graphs.save(original, folder / TWIN / trace.FILE, graph.weights)
+    graphs.save(recipe.rest(original), folder / TWIN / trace.FILE, graph.weights)
     graphs.save(model, folder / trace.FILE, graph.weights)
     trace.write_signature(folder, graph.inputs, graph.outputs)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from calibration.data import CalibrationData
 from calibration.ranges import BINS, METHODS, Histogram, limits, method
-from calibration.recipes import portable
+from calibration.recipes import RECIPES
 from elastiq.errors import ElastiqError
 from tests.calibration.test_recipes import feeds, parts, product
 
@@ -73,7 +73,7 @@ def test_mse_is_as_good_as_the_best_of_a_fine_search(outlier):
 def test_the_graph_has_the_range_that_was_chosen(name):
     model, data = product(np.eye(6, dtype=np.float32)), CalibrationData(tuple(feeds(0, 6, 64)))
     limit = limits(model, ["x"], data, name)["x"]
-    found = parts(portable(product(np.eye(6, dtype=np.float32)), data, name))
+    found = parts(RECIPES["portable"].quantize(model, data, name))
     assert found["x_scale"] == pytest.approx(2 * limit / 255, rel=1e-2)
     assert not found["x_zero_point"].any()
 

@@ -9,10 +9,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from calibration.data import CalibrationData
-from calibration.recipes import portable
+from calibration.recipes import RECIPES
 from calibration.smoothing import LARGEST, channels, shifts, smooth
 
 WIDTH = 16
+PORTABLE = RECIPES["portable"]
 
 
 def normed(growth=1.0, residual=False, rows=1):
@@ -78,9 +79,8 @@ def test_int8_answers_better_for_it():
     model = normed(256.0)
     truth = answers(model, data())
     smoothed = smooth(model, shifts([channels(model, data())]))
-    plain, better = (
-        np.linalg.norm(answers(portable(m, data()), data()) - truth) for m in (model, smoothed)
-    )
+    int8 = [PORTABLE.quantize(each, data()) for each in (model, smoothed)]
+    plain, better = (np.linalg.norm(answers(each, data()) - truth) for each in int8)
     assert better < plain / 5
 
 
@@ -96,7 +96,7 @@ def test_all_points_get_the_same_weights_though_their_activations_differ():
     tensors = [
         {
             t.name: t.SerializeToString()
-            for t in portable(smooth(model, shared), feeds).graph.initializer
+            for t in PORTABLE.quantize(smooth(model, shared), feeds).graph.initializer
             if t.data_type == onnx.TensorProto.INT8 and t.dims
         }
         for model, feeds in ((small, data()), (large, data(4)))
@@ -108,3 +108,8 @@ def test_all_points_get_the_same_weights_though_their_activations_differ():
 def test_a_dead_channel_is_shifted_by_a_bounded_power():
     model = normed(0.0 + 1e-30)
     assert np.abs(shifts([channels(model, data())])["gamma"]).max() <= LARGEST
+
+
+def test_a_graph_that_no_shift_names_stays_as_it_is():
+    model = normed(256.0)
+    assert smooth(model, {}).SerializeToString() == model.SerializeToString()

@@ -25,8 +25,11 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 
 from calibration import ranges
 from calibration.data import Batch, CalibrationData
+from elastiq import device
+from elastiq.device import Device
 from elastiq.errors import unknown
 
+X86 = ("x86_64", "AMD64")
 ACTIVATION_STEPS, WEIGHT_STEPS = 127.5, 127  # from nothing to the limit, as the quantizer counts
 
 
@@ -41,6 +44,7 @@ class Recipe:
 
     ops: tuple[str, ...]  # of these, the ones with constant weights
     half: bool = False  # the rest in FP16, whatever goes in and comes out
+    bits: int = 8  # of the weights: 8, or 7
 
     def rest(self, model: ModelProto) -> ModelProto:
         """The graph in the precision of what is not quantized."""
@@ -63,6 +67,7 @@ class Recipe:
                 _Reader(data.feeds[:1]),  # the ranges are given below
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
+                reduce_range=self.bits < 8,
                 op_types_to_quantize=list(self.ops),
                 nodes_to_quantize=[node.name for node in chosen],
                 activation_type=QuantType.QInt8,
@@ -107,9 +112,21 @@ class Recipe:
         return given
 
 
+def exact_bits(cpu: Device) -> int:
+    """Of the weights that a CPU multiplies fast and exactly.
+
+    x86 CPUs without VNNI add two products of u8 and s8 in 16 bits, which 8 bits overflow: OpenVINO
+    then answers wrongly, and ONNX Runtime is told to take a slower kernel.
+    """
+    narrow = cpu.machine in X86 and not any("vnni" in flag for flag in cpu.flags)
+    return 7 if narrow else 8
+
+
 RECIPES = {
     # The linear layers inside the network; not the first layer and the head, a Conv or Gemm.
     "portable": Recipe(("MatMul",)),
+    # The same, in as many bits as this CPU is fastest with.
+    "cpu": Recipe(("MatMul",), bits=exact_bits(device.this())),
     # What TensorRT has INT8 kernels for. It takes the rest's precision from the graph.
     "nvidia": Recipe(("Conv", "Gemm", "MatMul"), half=True),
 }

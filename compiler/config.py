@@ -25,7 +25,7 @@ class Config:
     accuracy_drop: float = 0.5  # points of the task metric that an engine may cost
     budget_seconds: float = 600.0  # at most, per point and backend, on returning to the budget
     sensitivity: bool = False  # look at every layer at every point, not only where it must be
-    recipe: str = "portable"
+    recipe: str = ""  # none: that of the target; or "portable", "cpu", "nvidia"
     ranges: str = "percentile"  # or "minmax", "mse", "entropy"
     smooth: bool = True  # move outlier channels of LayerNorms into the weights
     calibration: str = ""  # a .npy, .npz or folder of images, instead of the model's own data

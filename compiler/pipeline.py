@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from calibration.data import Batch
-from compiler.config import Config
 from compiler.passes.budget import LayersOf, Spending, keep_to_budget, look
 from compiler.passes.bundle import bundle
 from compiler.passes.compile import BuiltEngine, compile
@@ -54,7 +53,7 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
     batches: list[Batch] = []
     if "int8" in plan.precisions:
         batches = read_batches(plan.model, config.calibration, config.calibration_samples)
-        int8 = quantize(plan.model, graphs, batches, _method(config), store, progress)
+        int8 = quantize(plan.model, graphs, batches, _method(plan), store, progress)
         graphs = (*(graphs if "fp32" in plan.precisions else ()), *int8)
     if until == "quantize":
         return Build(graphs)
@@ -81,5 +80,6 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
     return Build(graphs, engines, verified, table, choices, output, layers)
 
 
-def _method(config: Config) -> Method:
-    return Method(config.recipe, config.ranges, config.smooth, config.calibration_samples)
+def _method(plan: Plan) -> Method:
+    config = plan.config
+    return Method(plan.recipe, config.ranges, config.smooth, config.calibration_samples)

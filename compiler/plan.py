@@ -29,6 +29,7 @@ class Plan:
     target: Target
     backends: tuple[str, ...]
     precisions: tuple[str, ...]
+    recipe: str
     threads: int
     output: Path
 
@@ -68,7 +69,8 @@ def plan(config: Config) -> Plan:
     from calibration.recipes import recipe
     from compiler import source
 
-    recipe(config.recipe)
+    method = config.recipe or chosen.recipe
+    recipe(method)
     ranges.method(config.ranges)
     model = source.load(config.model)
     output = Path(config.output or f"{model.name}.elastiq")
@@ -80,6 +82,7 @@ def plan(config: Config) -> Plan:
         target=chosen,
         backends=backends,
         precisions=precisions,
+        recipe=method,
         threads=config.threads or chosen.threads,
         output=output,
     )

@@ -57,7 +57,7 @@ _BUILDING = (
         default=None,
         help="Report every layer's sensitivity at every point. [only over budget]",
     ),
-    click.option("--recipe", help="How to quantize: portable or nvidia. [portable]"),
+    click.option("--recipe", help="Quantize as in: portable, cpu or nvidia. [the target's]"),
     click.option("--ranges", help="percentile, minmax, mse or entropy. [percentile]"),
     click.option(
         "--smooth/--no-smooth", default=None, help="Move outlier channels into weights. [smooth]"

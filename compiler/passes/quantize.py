@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +21,7 @@ from targets import graphs
 
 CHANNELS = "channels.npz"
 TOOLS = {tool: version(tool) for tool in ("onnx", "onnxruntime")}
-REVISION = 4  # of what this pass makes from the same inputs
+REVISION = 5  # of what this pass makes from the same inputs
 TWIN = "twin"  # the folder of the graph as it was before its layers were quantized
 
 
@@ -68,7 +68,7 @@ def quantize(
             inputs = {
                 "graph": graph.path.parent.name,
                 "calibration": feeds.digest,
-                "recipe": method.recipe,
+                "recipe": asdict(recipes.recipe(method.recipe)),
                 "ranges": method.ranges,
                 "shifts": {name: shift.tolist() for name, shift in by.items()},
                 "revision": REVISION,

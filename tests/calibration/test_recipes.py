@@ -13,9 +13,10 @@ from onnx import helper, numpy_helper
 from calibration.data import CalibrationData
 from calibration.layers import QUANTIZERS, give_back
 from calibration.layers import quantized as layers
-from calibration.recipes import RECIPES
+from calibration.recipes import RECIPES, Recipe, exact_bits
 from compiler.passes import quantize, trace
 from compiler.progress import silent
+from elastiq.device import Device
 from targets import graphs
 
 
@@ -98,6 +99,29 @@ def test_the_quantized_graph_computes_what_its_numbers_say(spec):
         steps = np.clip(np.rint(feed["x"] / found["x_scale"]), -128, 127)
         expected = (steps * scale) @ (found["w_quantized"].astype(np.float64) * found["w_scale"])
         np.testing.assert_allclose(session.run(None, feed)[0], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "bits"),
+    [
+        ("x86_64", ("avx2",), 7),
+        ("x86_64", ("avx2", "avx512f"), 7),
+        ("x86_64", ("avx2", "avx_vnni"), 8),
+        ("AMD64", ("avx2", "avx512f", "avx512_vnni"), 8),
+        ("aarch64", ("asimd",), 8),
+    ],
+)
+def test_cpus_that_saturate_get_weights_of_seven_bits(machine, flags, bits):
+    assert exact_bits(Device("a CPU", 2, flags, machine, 8)) == bits
+
+
+@settings(max_examples=10, deadline=None)
+@given(weights)
+def test_weights_of_seven_bits_stay_within_them(spec):
+    weight = drawn(spec)
+    data = CalibrationData(tuple(feeds(0, len(weight))))
+    found = parts(Recipe(("MatMul",), bits=7).quantize(product(weight), data))
+    assert np.abs(found["w_quantized"].astype(int)).max() == 64
 
 
 @pytest.fixture(scope="module")

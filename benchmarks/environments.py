@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from functools import lru_cache
@@ -32,5 +33,6 @@ def python(name: str) -> Path | None:
                 print(
                     f"{name} is left out, {folder} cannot be made: {done.stderr}", file=sys.stderr
                 )
+                shutil.rmtree(folder, ignore_errors=True)
                 return None
     return found

@@ -4,8 +4,7 @@
 
 The trained Perceiver, alone and with outlier channels (`benchmarks/outliers.py`), at every point:
 what Elastiq's INT8 costs in accuracy on 4,000 test samples, and what plain min-max costs; at the
-cheapest and the costliest point also what the peers' defaults cost. Beside that, what each way to
-choose ranges costs at the worse of these two, before any layer is given back.
+cheapest and the costliest point also what the peers' defaults cost.
 
 Then speed and error (relative L2 of the outputs against FP32) at a realistic scale, on one thread,
 of the recipe that a build takes and of the portable one; at the costliest point beside the peers.
@@ -22,7 +21,6 @@ sessions, as their errors show, and right in Elastiq's only through slower kerne
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import subprocess
@@ -40,7 +38,6 @@ import onnxruntime
 from benchmarks import environments, peers
 from benchmarks.harness import Figure, at_least, at_most, interleaved, store
 from calibration.data import CalibrationData, prepare
-from calibration.ranges import METHODS
 from compiler import source
 from compiler.passes.budget import Spending, keep_to_budget
 from compiler.passes.compile import BuiltEngine, compile
@@ -74,9 +71,7 @@ def run() -> list[Figure]:
     figures = []
     with Progress(200) as progress:
         for spec in (EASY, HARD):
-            model = source.load(spec)
-            figures += _accuracy(model, spec == HARD, kept, progress)
-            figures += _methods(model, kept, progress)
+            figures += _accuracy(source.load(spec), spec == HARD, kept, progress)
         return figures + _speed(source.load(LARGE), kept, progress)
 
 
@@ -85,10 +80,10 @@ def _accuracy(model: SourceModel, hard: bool, kept: Store, progress: Progress) -
     batches = model.calibration(SAMPLES)
     int8 = quantize(model, fp32, batches, Method(RECIPE, samples=SAMPLES), kept, progress)
     ours = keep_to_budget(
-        model, _verified(model, int8, kept, progress), batches, SPENDING, kept, progress
+        model, verified(model, int8, kept, progress), batches, SPENDING, kept, progress
     )
     plain = quantize(model, fp32, batches, MINMAX, kept, progress)
-    minmax = _verified(model, plain, kept, progress)
+    minmax = verified(model, plain, kept, progress)
     figures = []
     for graph, mine, theirs in zip(fp32, ours, minmax, strict=True):
         where = f"{model.name} {graph.point}"
@@ -115,23 +110,10 @@ def _accuracy(model: SourceModel, hard: bool, kept: Store, progress: Progress) -
     return [*figures, _once(model.name, [v.variant.engines["main"].graph for v in ours])]
 
 
-def _methods(model: SourceModel, kept: Store, progress: Progress) -> list[Figure]:
-    """What each way to choose ranges costs before any layer is given back."""
-    fp32 = trace(model, (model.points[0], model.points[-1]), kept, progress)
-    batches = model.calibration(SAMPLES)
-    figures = []
-    for smooth, ranges in itertools.product((True, False), METHODS):
-        method = Method(RECIPE, ranges, smooth, SAMPLES)
-        int8 = quantize(model, fp32, batches, method, kept, progress)
-        worst = max(v.quality.drop for v in _verified(model, int8, kept, progress))
-        name = f"{ranges}{', smoothed' if smooth else ''}"
-        figures.append(Figure(f"{model.name}, all layers in INT8: {name}", worst, "points"))
-    return figures
-
-
-def _verified(
+def verified(
     model: SourceModel, int8: tuple[Graph, ...], kept: Store, progress: Progress
 ) -> tuple[Verified, ...]:
+    """INT8 graphs as ONNX Runtime's engines, held against the model."""
     engines = compile(int8, ("onnxruntime",), kept, progress)
     return verify(model, engines, SPENDING.threads, kept, progress)
 

@@ -13,10 +13,10 @@ Peers run in ONNX Runtime as its defaults are. Those that do not fit into one en
 own, which the first run makes, in `$ELASTIQ_PEERS` or in the store. NNCF's bias correction is off,
 since it fails on these graphs.
 
-The goals of speed are meant for CPUs with VNNI, where one instruction does 32 products. Without it
-(no `vnni` among the flags) it takes three, and four in FP32, so no kernel can be twice as fast. The
-fast ones also saturate: with weights of 8 bits the answers are wrong by a quarter in the peers'
-sessions, as their errors show, and right in Elastiq's only through slower kernels that it asks for.
+The goals of speed are meant for CPUs with VNNI, where one instruction does what takes three without
+it (no `vnni` among the flags), so that INT8 gains less there. The fast kernels without it also
+saturate: with weights of 8 bits answers are right only through slower ones, which Elastiq asks for in
+the portable recipe. The peers' sessions do not, which is part of their errors.
 """
 
 from __future__ import annotations

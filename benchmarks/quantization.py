@@ -15,8 +15,8 @@ since it fails on these graphs.
 
 The goals of speed are meant for CPUs with VNNI, where one instruction does what takes three without
 it (no `vnni` among the flags), so that INT8 gains less there. The fast kernels without it also
-saturate: with weights of 8 bits answers are right only through slower ones, which Elastiq asks for in
-the portable recipe. The peers' sessions do not, which is part of their errors.
+saturate: with weights of 8 bits answers are right only through slower ones, which Elastiq's engines
+of the portable recipe ask for. The peers' sessions do not, which is part of their errors.
 """
 
 from __future__ import annotations

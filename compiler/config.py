@@ -24,7 +24,11 @@ class Config:
     precisions: tuple[str, ...] = ()  # none: those of the target
     accuracy_drop: float = 0.5  # points of the task metric that an engine may cost
     budget_seconds: float = 600.0  # at most, per point and backend, on returning to the budget
-    recipe: str = "portable"
+    sensitivity: bool = False  # look at every layer at every point, not only where it must be
+    recipe: str = ""  # none: that of the target; or "portable", "cpu", "nvidia"
+    ranges: str = "percentile"  # or "minmax", "mse", "entropy"
+    smooth: bool = True  # move outlier channels of LayerNorms into the weights
+    calibration: str = ""  # a .npy, .npz or folder of images, instead of the model's own data
     calibration_samples: int = 128
     threads: int = 0  # 0: what the target says
     loads: tuple[float, ...] = (0.0, 0.5, 1.0)  # shares of the CPU taken by others in the profile

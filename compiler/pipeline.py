@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler.passes.budget import Spending, keep_to_budget
+from calibration.data import Batch
+from compiler.passes.budget import LayersOf, Spending, keep_to_budget, look
 from compiler.passes.bundle import bundle
 from compiler.passes.compile import BuiltEngine, compile
 from compiler.passes.profile import profile
-from compiler.passes.quantize import quantize
+from compiler.passes.quantize import Method, quantize, read_batches
 from compiler.passes.trace import trace
 from compiler.passes.verify import Verified, verify
 from compiler.plan import Plan
@@ -38,19 +39,21 @@ class Build:
     table: LatencyTable | None = None
     choices: Mapping[str, Choice] | None = None
     output: Path | None = None
+    layers: tuple[LayersOf, ...] = ()
 
 
 def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -> Build:
     """Run the passes in order, up to and with `until`."""
+    config = plan.config
     graphs = trace(plan.model, plan.points, store, progress)
     if until == "trace":
         return Build(graphs)
 
+    int8: tuple[Graph, ...] = ()
+    batches: list[Batch] = []
     if "int8" in plan.precisions:
-        config = plan.config
-        int8 = quantize(
-            plan.model, graphs, config.recipe, config.calibration_samples, store, progress
-        )
+        batches = read_batches(plan.model, config.calibration, config.calibration_samples)
+        int8 = quantize(plan.model, graphs, batches, _method(plan), store, progress)
         graphs = (*(graphs if "fp32" in plan.precisions else ()), *int8)
     if until == "quantize":
         return Build(graphs)
@@ -60,24 +63,23 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
         return Build(graphs, engines)
 
     verified = verify(plan.model, engines, plan.threads, store, progress)
-    spending = Spending(
-        plan.config.accuracy_drop,
-        plan.config.budget_seconds,
-        plan.config.calibration_samples,
-        plan.threads,
-    )
-    verified = keep_to_budget(plan.model, verified, spending, store, progress)
+    spending = Spending(config.accuracy_drop, config.budget_seconds, plan.threads)
+    verified = keep_to_budget(plan.model, verified, batches, spending, store, progress)
     engines = tuple(engine for v in verified for engine in v.variant.engines.values())
+    layers = look(plan.model, int8, verified, batches, config.sensitivity, store, progress)
     if until == "verify":
-        return Build(graphs, engines, verified)
+        return Build(graphs, engines, verified, layers=layers)
 
-    table = profile(
-        engines, plan.config.loads, plan.config.profile_seconds, plan.threads, store, progress
-    )
+    table = profile(engines, config.loads, config.profile_seconds, plan.threads, store, progress)
     if until == "profile":
-        return Build(graphs, engines, verified, table)
+        return Build(graphs, engines, verified, table, layers=layers)
 
-    choices = choose([v.candidate for v in verified], table, plan.config.accuracy_drop)
+    choices = choose([v.candidate for v in verified], table, config.accuracy_drop)
     with progress.task(f"bundle {plan.output}"):
-        output = bundle(plan, verified, choices, table)
-    return Build(graphs, engines, verified, table, choices, output)
+        output = bundle(plan, verified, choices, table, layers)
+    return Build(graphs, engines, verified, table, choices, output, layers)
+
+
+def _method(plan: Plan) -> Method:
+    config = plan.config
+    return Method(plan.recipe, config.ranges, config.smooth, config.calibration_samples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ from elastiq.worker import Worker, serve
 
 WEIGHTS = "weights"
 SAMPLES = "samples.npz"
+SENSITIVITY = "sensitivity.json"
 
 
 class Bundle:
@@ -67,6 +69,12 @@ class Bundle:
             if not path.is_dir() and name not in named:
                 raise BundleError(f"{path} is not named in the manifest: somebody added it")
         return len(self.manifest.files)
+
+    def sensitivity(self) -> list[dict[str, Any]]:
+        """What INT8 in each layer costs, per point and stage, where the build looked at it."""
+        if SENSITIVITY not in self.manifest.files:
+            return []
+        return list(json.loads(self._trusted(SENSITIVITY).read_text()))
 
     def load(self, point: str) -> dict[str, Engine]:
         """The engines that a point's stages run on, loaded once and kept."""

@@ -21,6 +21,7 @@ class Target:
     machines: tuple[str, ...]
     backends: tuple[str, ...]
     precisions: tuple[str, ...]
+    recipe: str  # of calibration/recipes.py
     threads: int
 
     @property

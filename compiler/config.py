@@ -21,6 +21,7 @@ class Config:
     target: str = "cpu-x86"
     points: tuple[str, ...] = ()  # queries=16,32: only these values of the knob
     backends: tuple[str, ...] = ()  # none: those of the target
+    settings: tuple[str, ...] = ()  # openvino.hint=throughput: of a backend
     precisions: tuple[str, ...] = ()  # none: those of the target
     accuracy_drop: float = 0.5  # points of the task metric that an engine may cost
     budget_seconds: float = 600.0  # at most, per point and backend, on returning to the budget

@@ -55,7 +55,7 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
     if until == "quantize":
         return Build(graphs)
 
-    engines = compile(graphs, plan.backends, store, progress)
+    engines = compile(graphs, plan.backends, store, progress, plan.settings)
     if until == "compile":
         return Build(graphs, engines)
 

@@ -13,7 +13,7 @@ from elastiq import device
 from elastiq.codec import plain
 from elastiq.errors import ElastiqError
 from targets.backends import backend, names
-from targets.devices import targets
+from targets.devices import Target, targets
 
 TRACING = ("torch", "onnx", "onnxscript", "onnxruntime")
 
@@ -39,9 +39,17 @@ def examine() -> dict[str, Any]:
     for name in names():
         checks.append({"what": f"backend {name}", **_backend(name)})
     for target in targets().values():
-        detail = "built, verified and measured here" if target.here else "not this machine"
-        checks.append({"what": f"target {target.name}", "ok": target.here, "detail": detail})
+        checks.append(
+            {"what": f"target {target.name}", "ok": target.here, "detail": _target(target)}
+        )
     return {"device": {**plain(device.this()), "name": device.this().name}, "checks": checks}
+
+
+def _target(target: Target) -> str:
+    if not target.here:
+        return "not this machine"
+    by = [name for name in target.backends if _backend(name)["ok"]]
+    return f"built, verified and measured here, by {', '.join(by) or 'no backend yet'}"
 
 
 def _backend(name: str) -> dict[str, Any]:

@@ -45,6 +45,9 @@ _BUILDING = (
     click.option(
         "--backend", "backends", multiple=True, callback=_listed, help="Only this backend."
     ),
+    click.option(
+        "--set", "settings", multiple=True, callback=_listed, help="backend.setting=value."
+    ),
     click.option("--precision", "precisions", multiple=True, callback=_listed, help="Only this."),
     click.option(
         "--accuracy-drop", type=float, help="Points of accuracy an engine may cost. [0.5]"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from compiler.progress import Progress
 from compiler.store import Store, weights_of
 from elastiq import plugins
+from elastiq.codec import plain
 from elastiq.protocols import Engine, Runner, RunnerOptions
 from elastiq.records import Graph, engine_key
 from targets.backends import backend
@@ -23,6 +26,7 @@ class BuiltEngine:
     runner: str
     folder: Path
     weights: tuple[str, ...]
+    settings: Any  # those of its backend that it was built with
 
     @property
     def key(self) -> str:
@@ -37,18 +41,25 @@ class BuiltEngine:
 
 
 def compile(
-    graphs: tuple[Graph, ...], backends: tuple[str, ...], store: Store, progress: Progress
+    graphs: tuple[Graph, ...],
+    backends: tuple[str, ...],
+    store: Store,
+    progress: Progress,
+    settings: Mapping[str, Any] | None = None,
 ) -> tuple[BuiltEngine, ...]:
     """One engine per graph and backend that knows its precision."""
     engines = []
     for name in backends:
         chosen = backend(name)
-        toolchain = chosen.toolchain()
+        own = (settings or {}).get(name, chosen.Settings())
+        made_by = {"backend": name, "toolchain": chosen.toolchain(), "settings": plain(own)}
         for graph in graphs:
             if graph.precision not in chosen.precisions:
                 continue
             with progress.task(f"compile {graph.point} {graph.precision} {name}") as task:
-                inputs = {"graph": graph.path.parent.name, "backend": name, "toolchain": toolchain}
-                entry, task.cached = store.produce("engine", inputs, partial(chosen.build, graph))
-            engines.append(BuiltEngine(graph, name, chosen.runner, entry, weights_of(entry)))
+                inputs = {"graph": graph.path.parent.name, **made_by}
+                make = partial(chosen.build, graph, settings=own)
+                entry, task.cached = store.produce("engine", inputs, make)
+            built = BuiltEngine(graph, name, chosen.runner, entry, weights_of(entry), own)
+            engines.append(built)
     return tuple(engines)

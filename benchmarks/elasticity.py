@@ -30,7 +30,7 @@ def run() -> list[Figure]:
     progress = Progress(6 * len(model.points))
     fp32 = trace(model, model.points, kept, progress)
     graphs = (*fp32, *quantize(model, fp32, "portable", 128, kept, progress))
-    engines = compile(graphs, ("onnxruntime",), kept, progress)
+    engines = compile(graphs, ("onnxruntime",), kept, progress).engines
     quality = {
         v.variant.engines["main"].key: v.quality for v in verify(model, engines, 1, kept, progress)
     }

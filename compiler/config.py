@@ -25,6 +25,9 @@ class Config:
     precisions: tuple[str, ...] = ()  # none: those of the target
     accuracy_drop: float = 0.5  # points of the task metric that an engine may cost
     budget_seconds: float = 600.0  # at most, per point and backend, on returning to the budget
+    build_seconds: float = 600.0  # at most, per engine
+    build_memory: float = 0.0  # GiB at most, per backend; 0: as much as there is
+    retry: bool = False  # engines that could not be built before
     recipe: str = "portable"
     calibration_samples: int = 128
     threads: int = 0  # 0: what the target says
@@ -38,6 +41,8 @@ class Config:
             raise ElastiqError(f"keep is {self.keep!r}; it must be 'fastest' or 'all'")
         if self.accuracy_drop < 0:
             raise ElastiqError("accuracy_drop must not be negative")
+        if self.build_seconds <= 0 or self.build_memory < 0:
+            raise ElastiqError("build_seconds and build_memory must be positive")
         if self.budget_seconds < 0:
             raise ElastiqError("budget_seconds must not be negative")
         if self.calibration_samples < 1 or self.profile_seconds <= 0 or self.threads < 0:

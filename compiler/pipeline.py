@@ -13,7 +13,7 @@ from pathlib import Path
 
 from compiler.passes.budget import Spending, keep_to_budget
 from compiler.passes.bundle import bundle
-from compiler.passes.compile import BuiltEngine, compile
+from compiler.passes.compile import BuiltEngine, Failure, compile
 from compiler.passes.profile import profile
 from compiler.passes.quantize import quantize
 from compiler.passes.trace import trace
@@ -38,6 +38,7 @@ class Build:
     table: LatencyTable | None = None
     choices: Mapping[str, Choice] | None = None
     output: Path | None = None
+    failures: tuple[Failure, ...] = ()
 
 
 def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -> Build:
@@ -55,9 +56,10 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
     if until == "quantize":
         return Build(graphs)
 
-    engines = compile(graphs, plan.backends, store, progress, plan.settings)
+    compiled = compile(graphs, plan.backends, store, progress, plan.terms)
+    engines, failures = compiled.engines, compiled.failures
     if until == "compile":
-        return Build(graphs, engines)
+        return Build(graphs, engines, failures=failures)
 
     verified = verify(plan.model, engines, plan.threads, store, progress)
     spending = Spending(
@@ -69,15 +71,15 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
     verified = keep_to_budget(plan.model, verified, spending, store, progress)
     engines = tuple(engine for v in verified for engine in v.variant.engines.values())
     if until == "verify":
-        return Build(graphs, engines, verified)
+        return Build(graphs, engines, verified, failures=failures)
 
     table = profile(
         engines, plan.config.loads, plan.config.profile_seconds, plan.threads, store, progress
     )
     if until == "profile":
-        return Build(graphs, engines, verified, table)
+        return Build(graphs, engines, verified, table, failures=failures)
 
     choices = choose([v.candidate for v in verified], table, plan.config.accuracy_drop)
     with progress.task(f"bundle {plan.output}"):
         output = bundle(plan, verified, choices, table)
-    return Build(graphs, engines, verified, table, choices, output)
+    return Build(graphs, engines, verified, table, choices, output, failures)

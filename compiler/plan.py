@@ -7,9 +7,10 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compiler.config import Config
+from compiler.passes.compile import Terms
 from elastiq import manifest
 from elastiq.errors import ElastiqError, unknown
 from elastiq.records import Point
@@ -30,7 +31,7 @@ class Plan:
     target: Target
     backends: tuple[str, ...]
     absent: Mapping[str, str]  # the target's other backends, and why they build nothing here
-    settings: Mapping[str, Any]  # of each backend
+    terms: Terms
     precisions: tuple[str, ...]
     threads: int
     output: Path
@@ -78,7 +79,7 @@ def plan(config: Config) -> Plan:
         target=chosen,
         backends=backends,
         absent=absent,
-        settings=settings,
+        terms=Terms(settings, config.build_seconds, config.build_memory, config.retry),
         precisions=precisions,
         threads=config.threads or chosen.threads,
         output=output,

@@ -26,6 +26,7 @@ def as_dict(build: Build, absent: Mapping[str, str]) -> dict[str, Any]:
         "quality": {str(v.variant): plain(v.quality) for v in build.verified},
         "table": plain(build.table) if build.table else None,
         "choices": {point: choice.why for point, choice in (build.choices or {}).items()},
+        "failures": plain(build.failures),
         "absent": dict(absent),
         "bundle": str(build.output) if build.output else None,
     }
@@ -33,7 +34,8 @@ def as_dict(build: Build, absent: Mapping[str, str]) -> dict[str, Any]:
 
 def as_text(build: Build, absent: Mapping[str, str]) -> str:
     """The last thing a build made, in a few lines, and the backends that could not take part."""
-    return "\n".join([_made(build), *(f"without {name}: {why}" for name, why in absent.items())])
+    lines = [f"without {name}: {why}" for name, why in absent.items()]
+    return "\n".join([_made(build), *map(str, build.failures), *lines])
 
 
 def _made(build: Build) -> str:

@@ -55,6 +55,11 @@ _BUILDING = (
     click.option(
         "--budget-seconds", type=float, help="At most, per point, on giving layers back. [600]"
     ),
+    click.option("--build-seconds", type=float, help="At most, to build an engine. [600]"),
+    click.option("--build-memory", type=float, help="GiB at most, to build an engine. [all]"),
+    click.option(
+        "--retry", is_flag=True, default=None, help="Build again what could not be built before."
+    ),
     click.option("--recipe", help="How to quantize. [portable]"),
     click.option("--calibration-samples", type=int, help="Samples to calibrate with. [128]"),
     click.option("--threads", type=int, help="Threads per engine. [what the target says]"),

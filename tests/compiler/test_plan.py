@@ -48,6 +48,6 @@ def test_one_that_is_asked_for_must_be_there(without_openvino):
 
 
 def test_settings_reach_their_backend():
-    assert planned().settings["openvino"].hint == "latency"
+    assert planned().terms.settings["openvino"].hint == "latency"
     made = planned(settings=("openvino.hint=throughput",))
-    assert made.settings["openvino"].hint == "throughput"
+    assert made.terms.settings["openvino"].hint == "throughput"

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -21,10 +22,11 @@ from compiler.source import Stage
 from elastiq import digest, plugins
 from elastiq.errors import ElastiqError
 from elastiq.protocols import RunnerOptions
-from elastiq.records import Graph, Point
+from elastiq.records import Graph, Point, TensorSpec
 from targets import graphs
 from targets.backends import backend, names
-from tests.conftest import ROOT
+from tests.conftest import PLUGINS, ROOT
+from zoo import perceiver
 
 # In CI a missing toolchain is a failure, not a skip.
 REQUIRED = {"onnxruntime", "openvino", "fake"} if os.environ.get("CI") else set()
@@ -64,6 +66,7 @@ MODELS = {
     "stem": (lambda: nn.Sequential(nn.Conv2d(1, 8, 4, 4), nn.ReLU()), (1, 1, 16, 16)),
     "cross": (Cross, (1, 9, 32)),
     "block": (Block, (1, 9, 32)),
+    "perceiver": (lambda: perceiver.model().stages({"queries": 4})["main"][0], (1, 1, 64, 64)),
 }
 
 
@@ -73,7 +76,8 @@ class Named(nn.Module):
         self.module = module
 
     def forward(self, x):
-        return self.module(x)
+        answer = self.module(x)
+        return answer["logits"] if isinstance(answer, dict) else answer
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -106,16 +110,22 @@ def model(request, tmp_path_factory):
     return {"fp32": fp32, "int8": int8}, feeds, truth
 
 
-@pytest.fixture(params=BACKENDS, ids="-".join)
-def made(request, model, tmp_path):
-    """An engine of the model by one backend at one precision."""
-    name, precision = request.param
+def installed(name):
+    """A backend whose toolchain is here; else the test is skipped, or fails where it may not."""
     chosen = backend(name)
     try:
         chosen.toolchain()
     except ElastiqError as e:
         assert name not in REQUIRED, e
         pytest.skip(str(e))
+    return chosen
+
+
+@pytest.fixture(params=BACKENDS, ids="-".join)
+def made(request, model, tmp_path):
+    """An engine of the model by one backend at one precision."""
+    name, precision = request.param
+    chosen = installed(name)
     graph = model[0][precision]
     chosen.build(graph, tmp_path, chosen.Settings())
     return chosen, graph, tmp_path
@@ -157,9 +167,11 @@ def test_it_keeps_no_large_tensor_of_its_own(made):
 def test_it_loads_in_a_fresh_process(made, model):
     chosen, graph, folder = made
     code = (
-        "import sys, numpy as np\n"
+        f"import sys; sys.path.append({str(PLUGINS)!r})\n"
+        "import numpy as np\n"
         "from pathlib import Path\n"
-        f"from elastiq.runners import {chosen.runner} as runner\n"
+        "from elastiq import plugins\n"
+        f"runner = plugins.load('elastiq.runners', {chosen.runner!r}, 'runner')\n"
         "from elastiq.protocols import RunnerOptions\n"
         f"options = RunnerOptions(Path({str(graph.weights)!r}))\n"
         f"engine = runner.load(Path({str(folder)!r}), options)\n"
@@ -185,11 +197,36 @@ def test_its_answers_may_be_kept(made, model):
 
 def test_it_survives_being_run_by_several_threads_at_once(made, model):
     engine = load(*made)
-    alone = [engine(feed)["output"] for feed in model[1]]
+    feeds = model[1][:6]
+    alone = [engine(feed)["output"] for feed in feeds]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda feed: engine(feed)["output"], model[1] * 4))
+        together = list(pool.map(lambda feed: engine(feed)["output"], feeds * 4))
     for index, answer in enumerate(together):
         np.testing.assert_allclose(answer, alone[index % len(alone)], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_it_cannot_do_is_refused_by_node_and_point(name, tmp_path):
+    chosen = installed(name)
+    value = onnx.helper.make_tensor_value_info
+    nodes = [
+        onnx.helper.make_node("Relu", ["x"], ["h"], name="before"),
+        onnx.helper.make_node("Wobble", ["h"], ["y"], name="wobble_7", domain="com.nowhere"),
+    ]
+    ends = [[value(name, onnx.TensorProto.FLOAT, [1, 4])] for name in "xy"]
+    opsets = [onnx.helper.make_opsetid("", 20), onnx.helper.make_opsetid("com.nowhere", 1)]
+    made = onnx.helper.make_graph(nodes, "main", *ends)
+    model = onnx.helper.make_model(made, opset_imports=opsets, ir_version=10)
+    graphs.save(model, tmp_path / "graph.onnx", tmp_path)
+    specs = [(TensorSpec(name, "float32", (1, 4)),) for name in "xy"]
+    point = Point.of({"queries": 3})
+    graph = Graph(point, "main", "fp32", tmp_path / "graph.onnx", tmp_path, *specs)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ElastiqError) as refused:
+        chosen.build(graph, tmp_path / "out", chosen.Settings())
+    for part in ("queries=3", "'main'", "fp32", "'wobble_7' (Wobble)"):
+        assert part in str(refused.value)
+    assert "before" not in str(refused.value)
 
 
 def test_the_example_inputs_of_a_profile_fit(made):

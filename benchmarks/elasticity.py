@@ -32,7 +32,8 @@ def run() -> list[Figure]:
     graphs = (*fp32, *quantize(model, fp32, "portable", 128, kept, progress))
     engines = compile(graphs, ("onnxruntime",), kept, progress).engines
     quality = {
-        v.variant.engines["main"].key: v.quality for v in verify(model, engines, 1, kept, progress)
+        v.variant.engines["main"].key: v.quality
+        for v in verify(model, engines, 1, kept, progress).verified
     }
     runs = {}
     for built in engines:

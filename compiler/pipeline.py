@@ -61,7 +61,8 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
     if until == "compile":
         return Build(graphs, engines, failures=failures)
 
-    verified = verify(plan.model, engines, plan.threads, store, progress)
+    findings = verify(plan.model, engines, plan.threads, store, progress)
+    verified, failures = findings.verified, (*failures, *findings.failures)
     spending = Spending(
         plan.config.accuracy_drop,
         plan.config.budget_seconds,

@@ -126,7 +126,9 @@ class _Search:
         )
         terms = next(iter(variant.engines.values())).terms
         compiled = compile(mixed, (variant.backend,), self.store, silent(), terms)
-        return verify(self.model, compiled.engines, self.spending.threads, self.store, silent())[0]
+        return verify(
+            self.model, compiled.engines, self.spending.threads, self.store, silent()
+        ).verified[0]
 
     def _mixed(self, graph: Graph, back: list[str]) -> Graph:
         if not back:

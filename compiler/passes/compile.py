@@ -73,7 +73,7 @@ class Failure:
     stage: str
     backend: str
     precision: str
-    kind: str  # refused, crash, memory or time
+    kind: str  # refused, crash, memory, time, or run: it was built, and does not run
     words: str
 
     def __str__(self) -> str:

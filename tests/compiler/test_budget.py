@@ -34,7 +34,7 @@ def verified(model, store):
     fp32 = trace(model, model.points, store, silent())
     int8 = quantize(model, fp32, "portable", 16, store, silent())
     engines = compile((*fp32, *int8), ("onnxruntime",), store, silent()).engines
-    return verify(model, engines, 1, store, silent())
+    return verify(model, engines, 1, store, silent()).verified
 
 
 @pytest.fixture(scope="module")

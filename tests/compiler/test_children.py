@@ -123,6 +123,14 @@ def test_a_folder_with_packages_named_as_ours_does_not_mislead_it(elastiq, tmp_p
     assert json.loads(done.stdout)["failures"] == []
 
 
+def test_an_engine_that_does_not_load_is_left_out_and_told(elastiq):
+    flags = ("--backend", "elsewhere", "--backend", "onnxruntime", "--set", "elsewhere.does=spoil")
+    told = json.loads(elastiq("verify", TINY, *flags, "--json", check=0).stdout)
+    assert {failure["kind"] for failure in told["failures"]} == {"run"}
+    assert all("it is spoilt" in failure["words"] for failure in told["failures"])
+    assert {name.split()[-1] for name in told["quality"]} == {"onnxruntime"}
+
+
 def test_the_summary_tells_what_failed(elastiq):
     flags = ("--backend", "elsewhere", "--backend", "onnxruntime", "--set", "elsewhere.does=crash")
     shown = elastiq("compile", TINY, *flags, check=0)

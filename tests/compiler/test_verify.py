@@ -20,7 +20,7 @@ def verified(name, store):
     fp32 = trace(model, model.points, store, silent())
     int8 = quantize(model, fp32, "portable", 16, store, silent())
     compiled = compile(int8, ("onnxruntime",), store, silent())
-    return verify(model, compiled.engines, 1, store, silent())
+    return verify(model, compiled.engines, 1, store, silent()).verified
 
 
 @pytest.mark.parametrize("name", ["Tiny", "Unmeasured"])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from elastiq.errors import ElastiqError
+from elastiq.errors import ElastiqError, EngineError
 
 name = "elsewhere"
 runner = "elsewhere"
@@ -23,7 +23,7 @@ on_device = False
 
 @dataclass(frozen=True)
 class Settings:
-    """`does`: build, refuse, raise, crash, exit, hang or hoard."""
+    """`does`: build, refuse, raise, crash, exit, hang or hoard; or spoil what it builds."""
 
     does: str = "build"
     only: str = ""  # at this point, the others are built
@@ -45,6 +45,8 @@ def build(graph, out, settings):
     if settings.only in ("", graph.point.name):
         FALLS[settings.does]()
     (out / "draft").unlink()
+    if settings.does == "spoil":
+        (out / "spoilt").touch()
     graphs.save(model, out / "elsewhere.onnx", graph.weights)
 
 
@@ -70,6 +72,7 @@ def hoard():
 
 FALLS = {
     "build": lambda: None,
+    "spoil": lambda: None,
     "refuse": refuse,
     "raise": fail,
     "crash": crash,
@@ -84,6 +87,8 @@ class Engine:
         import onnx
         from onnx.reference import ReferenceEvaluator
 
+        if (folder / "spoilt").exists():
+            raise EngineError(f"elsewhere cannot load {folder}: it is spoilt")
         model = onnx.load(folder / "elsewhere.onnx", load_external_data=False)
         onnx.load_external_data_for_model(model, str(options.weights))
         self.evaluator = ReferenceEvaluator(model)

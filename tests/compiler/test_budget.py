@@ -81,8 +81,8 @@ def test_a_second_search_makes_nothing_again(model, verified, kept, store, monke
     made = []
     produce = type(store).produce
 
-    def watched(self, kind, inputs, make):
-        entry, found = produce(self, kind, inputs, make)
+    def watched(self, kind, *how):
+        entry, found = produce(self, kind, *how)
         made.extend([] if found else [kind])
         return entry, found
 

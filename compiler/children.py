@@ -44,11 +44,15 @@ class Child:
         talk = self._started()
         try:
             talk.send((graph, out, settings))
-            if not talk.poll(seconds):
-                raise self._end("time", f"it took longer than {seconds:g} s, and was ended")
-            answer = talk.recv()
+            in_time = talk.poll(seconds)
+            answer = talk.recv() if in_time else None
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise self._dead() from None
+        except BaseException:  # its answer would be taken for that to the next question
+            self._end("stopped", "")
+            raise
+        if not in_time:
+            raise self._end("time", f"it took longer than {seconds:g} s, and was ended")
         if isinstance(answer, MemoryError):
             raise self._end("memory", "it ran out of memory")
         if isinstance(answer, RuntimeError):

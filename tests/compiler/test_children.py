@@ -94,6 +94,23 @@ def test_a_child_that_was_killed_from_outside_is_followed_by_another(traced, tmp
     own.build(traced[0], tmp_path, settings(), 60)
 
 
+def test_a_build_that_was_interrupted_leaves_no_answer_behind(traced, tmp_path):
+    own, settings = child("elsewhere", 2.0), backend("elsewhere").Settings
+
+    def interrupt(signum, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1.0)
+        with pytest.raises(KeyboardInterrupt):
+            own.build(traced[0], tmp_path, settings(does="hang"), 60)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    with pytest.raises(ElastiqError, match="wobble"):
+        own.build(traced[0], tmp_path, settings(does="refuse"), 60)
+
+
 def test_it_does_not_outlive_its_parent():
     code = (
         "import os; from compiler.children import child; c = child('elsewhere'); c._started();"

@@ -246,7 +246,7 @@ def _compare(
     for name, truth in expected.items():
         answer = actual[name]
         if answer.shape != truth.shape or not np.isfinite(answer).all():
-            raise ElastiqError(f"{where}: output {name!r} is not finite or of the wrong shape")
+            raise EngineError(f"{where}: output {name!r} is not finite or of the wrong shape")
         scale = max(float(np.abs(truth).max()), 1e-6)
         differences.append(np.abs(answer.astype(np.float64) - truth).ravel() / scale)
         agreement = min(agreement, float(_agree(answer, truth).mean()))

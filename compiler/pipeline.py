@@ -8,7 +8,7 @@ INT8 engines that verify finds over the accuracy budget give layers back until t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compiler.passes.budget import Spending, keep_to_budget
@@ -17,14 +17,15 @@ from compiler.passes.compile import BuiltEngine, Failure, compile
 from compiler.passes.profile import profile
 from compiler.passes.quantize import quantize
 from compiler.passes.trace import trace
-from compiler.passes.verify import Verified, verify
+from compiler.passes.verify import Verified, group, verify
 from compiler.plan import Plan
 from compiler.progress import Progress
 from compiler.store import Store
 from elastiq.latency import LatencyTable
 from elastiq.records import Graph
-from profiles.choice import Choice, choose
+from profiles.choice import Choice, choose, predict
 
+REHEARSAL = "onnxruntime"  # runs the graphs of engines that cannot run here
 PASSES = ("trace", "quantize", "compile", "verify", "profile", "bundle")
 
 
@@ -43,18 +44,23 @@ class Build:
 
 def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -> Build:
     """Run the passes in order, up to and with `until`."""
-    graphs = trace(plan.model, plan.points, store, progress)
+    traced = trace(plan.model, plan.points, store, progress)
     if until == "trace":
-        return Build(graphs)
+        return Build(traced)
 
+    graphs = traced if "fp32" in plan.precisions else ()
     if "int8" in plan.precisions:
         config = plan.config
         int8 = quantize(
-            plan.model, graphs, config.recipe, config.calibration_samples, store, progress
+            plan.model, traced, config.recipe, config.calibration_samples, store, progress
         )
-        graphs = (*(graphs if "fp32" in plan.precisions else ()), *int8)
+        graphs = (*graphs, *int8)
+    if "fp16" in plan.precisions:
+        graphs = (*graphs, *(replace(g, precision="fp16") for g in traced))
     if until == "quantize":
         return Build(graphs)
+    if not plan.target.here:
+        return _for_elsewhere(plan, graphs, store, progress, until)
 
     compiled = compile(graphs, plan.backends, store, progress, plan.terms)
     engines, failures = compiled.engines, compiled.failures
@@ -63,13 +69,7 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
 
     findings = verify(plan.model, engines, plan.threads, store, progress)
     verified, failures = findings.verified, (*failures, *findings.failures)
-    spending = Spending(
-        plan.config.accuracy_drop,
-        plan.config.budget_seconds,
-        plan.config.calibration_samples,
-        plan.threads,
-    )
-    verified = keep_to_budget(plan.model, verified, spending, store, progress)
+    verified = keep_to_budget(plan.model, verified, _spending(plan), store, progress)
     engines = tuple(engine for v in verified for engine in v.variant.engines.values())
     if until == "verify":
         return Build(graphs, engines, verified, failures=failures)
@@ -84,3 +84,38 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
     with progress.task(f"bundle {plan.output}"):
         output = bundle(plan, verified, choices, table)
     return Build(graphs, engines, verified, table, choices, output, failures)
+
+
+def _for_elsewhere(
+    plan: Plan, graphs: tuple[Graph, ...], store: Store, progress: Progress, until: str
+) -> Build:
+    """Engines that cannot run here: their graphs are verified instead, and nothing is measured."""
+    rehearsed = compile(graphs, (REHEARSAL,), store, progress)
+    findings = verify(plan.model, rehearsed.engines, plan.threads, store, progress)
+    held = keep_to_budget(plan.model, findings.verified, _spending(plan), store, progress)
+    graphs = tuple(built.graph for v in held for built in v.variant.engines.values())
+
+    compiled = compile(graphs, plan.backends, store, progress, plan.terms)
+    engines, failures = compiled.engines, (*findings.failures, *compiled.failures)
+    if until == "compile":
+        return Build(graphs, engines, failures=failures)
+
+    by_graph = {(v.variant.point, v.variant.precision): v for v in held}
+    verified = tuple(
+        replace(by_graph[variant.point, variant.precision], variant=variant, executed=False)
+        for variant in group(engines)
+    )
+    if until in ("verify", "profile"):
+        return Build(graphs, engines, verified, failures=failures)
+
+    choices = predict([v.candidate for v in verified], plan.precisions, plan.config.accuracy_drop)
+    with progress.task(f"bundle {plan.output}"):
+        output = bundle(plan, verified, choices, None)
+    return Build(graphs, engines, verified, None, choices, output, failures)
+
+
+def _spending(plan: Plan) -> Spending:
+    config = plan.config
+    return Spending(
+        config.accuracy_drop, config.budget_seconds, config.calibration_samples, plan.threads
+    )

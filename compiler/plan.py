@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,12 +50,7 @@ def plan(config: Config) -> Plan:
     if not config.model:
         raise ElastiqError("no model named. Try: elastiq build zoo.perceiver:model -t cpu-x86")
     chosen = target(config.target)
-    if not chosen.here:
-        raise ElastiqError(
-            f"{chosen.name} engines are verified and measured where they run, and this machine is "
-            f"{platform.machine()}. Build on such a device."
-        )
-    settings = configured(config.settings)
+    settings = configured((*chosen.settings, *config.settings))
     backends, absent = _backends(config.backends, chosen)
     precisions = config.precisions or chosen.precisions
     for precision in precisions:

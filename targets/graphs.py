@@ -96,6 +96,11 @@ def list_weights(names: Iterable[str], folder: Path) -> None:
     (folder / LIST).write_text(json.dumps(sorted(names)))
 
 
+def listed_weights(folder: Path) -> set[str]:
+    """The names that `list_weights` wrote."""
+    return set(json.loads((folder / LIST).read_text()))
+
+
 def _externalise(tensor: TensorProto, data: bytes, weights: Path) -> str:
     sha = keep_weight(data, weights)
     name, kind, shape = tensor.name, tensor.data_type, list(tensor.dims)

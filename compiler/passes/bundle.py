@@ -32,7 +32,7 @@ def bundle(
     plan: Plan,
     verified: tuple[Verified, ...],
     choices: Mapping[str, Choice],
-    table: LatencyTable,
+    table: LatencyTable | None,
 ) -> Path:
     """Write the bundle beside its final place, then move it there."""
     out = plan.output
@@ -55,19 +55,19 @@ class _Contents:
     chosen: dict[str, Verified]  # by point, cheapest first
     kept: tuple[Verified, ...]
     choices: Mapping[str, Choice]
-    table: LatencyTable
+    table: LatencyTable | None  # None: the engines cannot run here
 
 
 def _contents(
     plan: Plan,
     verified: tuple[Verified, ...],
     choices: Mapping[str, Choice],
-    table: LatencyTable,
+    table: LatencyTable | None,
 ) -> _Contents:
     chosen = {}
     for point, choice in choices.items():
         chosen[point] = next(v for v in verified if v.candidate == choice.candidate)
-    kept = verified if plan.config.keep == "all" else tuple(chosen.values())
+    kept = verified if plan.config.keep == "all" or not table else tuple(chosen.values())
     return _Contents(plan, chosen, kept, choices, table)
 
 
@@ -78,13 +78,18 @@ def _fill(contents: _Contents, draft: Path) -> None:
             _copy_graph(built, draft)
             for name in (*built.weights, *weights_of(built.graph.path.parent)):
                 _copy_weight(built.graph.weights / name, draft / WEIGHTS)
-    (draft / "profiles").mkdir()
-    table = json.dumps(plain(contents.table), indent=1) + "\n"
-    (draft / "profiles" / f"{contents.table.device}.json").write_text(table)
     _samples(contents).save(draft / SAMPLES)
-    page = report.render(_manifest(contents, _files(draft)), contents.table)
-    (draft / "report.html").write_text(page)
+    if contents.table:
+        _measured(contents, contents.table, draft)
     (draft / manifest.FILE).write_bytes(_manifest(contents, _files(draft)).to_json())
+
+
+def _measured(contents: _Contents, table: LatencyTable, draft: Path) -> None:
+    (draft / "profiles").mkdir()
+    text = json.dumps(plain(table), indent=1) + "\n"
+    (draft / "profiles" / f"{table.device}.json").write_text(text)
+    page = report.render(_manifest(contents, _files(draft)), table)
+    (draft / "report.html").write_text(page)
 
 
 def _files(draft: Path) -> dict[str, FileRecord]:
@@ -130,8 +135,9 @@ def _engines(verified: Verified) -> list[EngineRecord]:
             runner=built.runner,
             folder=_engine_folder(built.key),
             weights=built.weights,
-            executed=True,
+            executed=verified.executed,
             quality=verified.quality,
+            settings=built.settings,
         )
         for stage, built in verified.variant.engines.items()
     ]

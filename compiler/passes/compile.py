@@ -58,6 +58,12 @@ class BuiltEngine:
         graph = self.graph
         return engine_key(graph.point.name, graph.stage, self.backend, graph.precision)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The backend's settings that it was built with."""
+        chosen = backend(self.backend)
+        return dict(plain(self.terms.settings.get(self.backend, chosen.Settings())))
+
     def load(self, threads: int) -> Engine:
         """The engine as the device would load it."""
         options = RunnerOptions(self.graph.weights, threads)
@@ -130,6 +136,7 @@ def _one(
     inputs = {
         "graph": graph.path.parent.name,
         "backend": name,
+        "precision": graph.precision,
         "toolchain": chosen.toolchain(),
         "settings": plain(settings),
     }

@@ -52,6 +52,7 @@ class Verified:
     answers: Path
     reference: Path
     note: str = ""  # what was given back, or tried, for the accuracy budget
+    executed: bool = True  # False: the answers are those of another engine of the same graph
 
     @property
     def candidate(self) -> Candidate:

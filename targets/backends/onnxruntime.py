@@ -13,7 +13,7 @@ from elastiq.runners.onnxruntime import FILE
 
 name = "onnxruntime"
 runner = "onnxruntime"
-precisions = frozenset({"fp32", "int8"})
+precisions = frozenset({"fp32", "fp16", "int8"})
 on_device = False
 
 
@@ -33,12 +33,14 @@ def build(graph: Graph, out: Path, settings: Settings) -> None:
     import onnx
     import onnxruntime
 
-    from targets import graphs, vnni
+    from targets import graphs, half, vnni
     from targets.refusal import refusal
 
     original = model = graphs.load(graph)
     if graph.precision == "int8":
         model = vnni.lower(model)
+    elif graph.precision == "fp16":
+        model = half.lower(model)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     # No hardware layouts yet: those are the device's own, and the runner's session adds them.

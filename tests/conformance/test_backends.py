@@ -19,8 +19,8 @@ from calibration.recipes import portable
 from compiler.passes import trace
 from compiler.passes.profile import example
 from compiler.source import Stage
-from elastiq import digest, plugins
-from elastiq.errors import ElastiqError
+from elastiq import cuda, digest, plugins
+from elastiq.errors import ElastiqError, EngineError
 from elastiq.protocols import RunnerOptions
 from elastiq.records import Graph, Point, TensorSpec
 from targets import graphs
@@ -29,8 +29,10 @@ from tests.conftest import PLUGINS, ROOT
 from zoo import perceiver
 
 # In CI a missing toolchain is a failure, not a skip.
-REQUIRED = {"onnxruntime", "openvino", "fake"} if os.environ.get("CI") else set()
-TOLERANCE = {"fp32": 1e-4, "int8": 0.1}  # of the largest output
+IN_CI = {"onnxruntime", "openvino", "tvm", "tensorrt_rtx", "fake"}
+REQUIRED = IN_CI if os.environ.get("CI") else set()
+ON_GPU = {"tensorrt_rtx"}  # elsewhere its engines are built, and not executed
+TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "int8": 0.1}  # of the largest output
 BACKENDS = [(name, p) for name in names() for p in sorted(backend(name).precisions)]
 
 
@@ -107,7 +109,7 @@ def model(request, tmp_path_factory):
     )
     int8 = replace(fp32, precision="int8", path=folder / "int8.onnx")
     graphs.save(portable(graphs.load(fp32), CalibrationData(feeds)), int8.path, int8.weights)
-    return {"fp32": fp32, "int8": int8}, feeds, truth
+    return {"fp32": fp32, "fp16": replace(fp32, precision="fp16"), "int8": int8}, feeds, truth
 
 
 def installed(name):
@@ -121,17 +123,20 @@ def installed(name):
     return chosen
 
 
-@pytest.fixture(params=BACKENDS, ids="-".join)
-def made(request, model, tmp_path):
-    """An engine of the model by one backend at one precision."""
+@pytest.fixture(scope="module", params=BACKENDS, ids="-".join)
+def made(request, model, tmp_path_factory):
+    """An engine of the model by one backend at one precision. Not to be written to."""
     name, precision = request.param
     chosen = installed(name)
     graph = model[0][precision]
-    chosen.build(graph, tmp_path, chosen.Settings())
-    return chosen, graph, tmp_path
+    folder = tmp_path_factory.mktemp("engine")
+    chosen.build(graph, folder, chosen.Settings())
+    return chosen, graph, folder
 
 
 def load(chosen, graph, folder):
+    if chosen.name in ON_GPU and not cuda.available():
+        pytest.skip("built, and not executed: no NVIDIA GPU")
     runner = plugins.load("elastiq.runners", chosen.runner, "runner")
     return runner.load(folder, RunnerOptions(graph.weights))
 
@@ -164,8 +169,9 @@ def test_it_keeps_no_large_tensor_of_its_own(made):
         assert not any(weight.read_bytes() in content for content in files)
 
 
-def test_it_loads_in_a_fresh_process(made, model):
+def test_it_loads_in_a_fresh_process(made, model, tmp_path):
     chosen, graph, folder = made
+    here = load(*made)(model[1][0])["output"]
     code = (
         f"import sys; sys.path.append({str(PLUGINS)!r})\n"
         "import numpy as np\n"
@@ -175,14 +181,13 @@ def test_it_loads_in_a_fresh_process(made, model):
         "from elastiq.protocols import RunnerOptions\n"
         f"options = RunnerOptions(Path({str(graph.weights)!r}))\n"
         f"engine = runner.load(Path({str(folder)!r}), options)\n"
-        f"x = np.load({str(folder / 'x.npy')!r})\n"
-        f"np.save({str(folder / 'y.npy')!r}, engine({{'x': x}})['output'])\n"
+        f"x = np.load({str(tmp_path / 'x.npy')!r})\n"
+        f"np.save({str(tmp_path / 'y.npy')!r}, engine({{'x': x}})['output'])\n"
         "assert 'torch' not in sys.modules\n"
     )
-    np.save(folder / "x.npy", model[1][0]["x"])
+    np.save(tmp_path / "x.npy", model[1][0]["x"])
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
-    here = load(*made)(model[1][0])["output"]
-    np.testing.assert_allclose(np.load(folder / "y.npy"), here, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), here, rtol=1e-5, atol=1e-5)
 
 
 def test_its_answers_may_be_kept(made, model):
@@ -203,6 +208,16 @@ def test_it_survives_being_run_by_several_threads_at_once(made, model):
         together = list(pool.map(lambda feed: engine(feed)["output"], feeds * 4))
     for index, answer in enumerate(together):
         np.testing.assert_allclose(answer, alone[index % len(alone)], rtol=1e-5, atol=1e-5)
+
+
+def test_it_runs_here_or_says_why_not(made):
+    chosen, graph, folder = made
+    runner = plugins.load("elastiq.runners", chosen.runner, "runner")
+    if chosen.name in ON_GPU and not cuda.available():
+        with pytest.raises(EngineError, match="no NVIDIA driver"):
+            runner.load(folder, RunnerOptions(graph.weights))
+    else:
+        runner.load(folder, RunnerOptions(graph.weights)).close()
 
 
 @pytest.mark.parametrize("name", names())

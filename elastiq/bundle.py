@@ -103,9 +103,10 @@ class Bundle:
 
     def serve(self, policy: str = "deadline", **options: Any) -> Worker:
         """A worker whose dispatcher picks the point for each request from the device's load."""
+        table = self.table  # what was never measured is refused before anything is loaded
         for point in self.manifest.points:
             self.warm(point.name)
-        return serve(self.manifest.points, self.table, self.execute, policy, **options)
+        return serve(self.manifest.points, table, self.execute, policy, **options)
 
     def warm(self, point: str) -> None:
         """Load a point and run it once: a first run is slower than what the table promises."""

@@ -39,17 +39,17 @@ def examine() -> dict[str, Any]:
     for name in names():
         checks.append({"what": f"backend {name}", **_backend(name)})
     for target in targets().values():
-        checks.append(
-            {"what": f"target {target.name}", "ok": target.here, "detail": _target(target)}
-        )
+        checks.append({"what": f"target {target.name}", **_target(target)})
     return {"device": {**plain(device.this()), "name": device.this().name}, "checks": checks}
 
 
-def _target(target: Target) -> str:
-    if not target.here:
-        return "not this machine"
-    by = [name for name in target.backends if _backend(name)["ok"]]
-    return f"built, verified and measured here, by {', '.join(by) or 'no backend yet'}"
+def _target(target: Target) -> dict[str, Any]:
+    found = {name: _backend(name) for name in target.backends}
+    by = ", ".join(name for name, one in found.items() if one["ok"])
+    if not by:
+        return {"ok": False, "detail": "; ".join(one["detail"] for one in found.values())}
+    what = "built, verified and measured here" if target.here else "compiled here, not executed"
+    return {"ok": True, "detail": f"{what}, by {by}"}
 
 
 def _backend(name: str) -> dict[str, Any]:

@@ -20,7 +20,8 @@ KILLS = 10
 MEASURED = ("profiles/", "report.html", "manifest.json", "samples.npz")
 
 
-def build(store, out, *flags, model=TINY):
+def build(store, out, *flags, model=TINY, backends=("onnxruntime", "openvino")):
+    flags = (*flags, *(flag for name in backends for flag in ("--backend", name)))
     return subprocess.Popen(
         [sys.executable, "-m", "compiler.cli", "build", model, "--keep", "all", "--loads", "0",
          "--profile-seconds", "0.1", "--accuracy-drop", "100", "-o", str(out), *flags],
@@ -107,7 +108,7 @@ def test_a_changed_setting_redoes_what_follows_from_it_and_no_more(
 def test_the_fake_backend_carries_the_whole_pipeline(undisturbed, tmp_path):
     folder, _ = undisturbed
     out = tmp_path / "fake.elastiq"
-    finish(build(folder / "store", out, "--backend", "fake"))
+    finish(build(folder / "store", out, backends=("fake",)))
     manifest = json.loads((out / "manifest.json").read_text())
     assert {engine["backend"] for engine in manifest["engines"]} == {"fake"}
     for engine in manifest["engines"]:

@@ -17,6 +17,7 @@ from compiler.passes.compile import BuiltEngine, Failure, compile
 from compiler.passes.profile import profile
 from compiler.passes.quantize import quantize
 from compiler.passes.trace import trace
+from compiler.passes.unify import unify
 from compiler.passes.verify import Verified, group, verify
 from compiler.plan import Plan
 from compiler.progress import Progress
@@ -24,6 +25,7 @@ from compiler.store import Store
 from elastiq.latency import LatencyTable
 from elastiq.records import Graph
 from profiles.choice import Choice, choose, predict
+from targets.backends import backend
 
 REHEARSAL = "onnxruntime"  # runs the graphs of engines that cannot run here
 PASSES = ("trace", "quantize", "compile", "verify", "profile", "bundle")
@@ -54,6 +56,8 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
         int8 = quantize(
             plan.model, traced, config.recipe, config.calibration_samples, store, progress
         )
+        if any(backend(name).joins for name in plan.backends):
+            int8 = unify(int8, store, progress)
         graphs = (*graphs, *int8)
     if "fp16" in plan.precisions:
         graphs = (*graphs, *(replace(g, precision="fp16") for g in traced))

@@ -63,6 +63,7 @@ class Graph:
     weights: Path
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    peers: tuple[Path, ...] = ()  # this stage at all points, for backends that join them
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from elastiq.cuda import Driver
 from elastiq.errors import EngineError
+from elastiq.manifest import inside
 from elastiq.protocols import Arrays
 from elastiq.records import TensorSpec
 
@@ -27,7 +28,36 @@ class Refusal(Exception):
         return self.words
 
 
-def plan(runtime: ModuleType, graph: bytes, weights: Path, capabilities: Sequence[str]) -> bytes:
+@dataclass(frozen=True)
+class Profile:
+    """The shapes that one input may have, from the least to the most, and the most likely one."""
+
+    input: str
+    least: tuple[int, ...]
+    likely: tuple[int, ...]
+    most: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What an input always is at one point: bytes among the weights."""
+
+    input: str
+    weight: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    def read(self, weights: Path) -> np.ndarray:
+        return np.fromfile(inside(weights, self.weight), self.dtype).reshape(self.shape)
+
+
+def plan(
+    runtime: ModuleType,
+    graph: bytes,
+    weights: Path,
+    capabilities: Sequence[str],
+    profiles: Sequence[Profile],
+) -> bytes:
     """The plan of a graph whose large tensors lie in `weights`. Without capabilities: for here."""
     messages = _messages(runtime)
     builder = runtime.Builder(messages)
@@ -42,6 +72,10 @@ def plan(runtime: ModuleType, graph: bytes, weights: Path, capabilities: Sequenc
         config.num_compute_capabilities = len(capabilities)
         for place, name in enumerate(capabilities):
             config.set_compute_capability(getattr(runtime.ComputeCapability, name), place)
+    for profile in profiles:
+        shapes = builder.create_optimization_profile()
+        shapes.set_shape(profile.input, profile.least, profile.likely, profile.most)
+        config.add_optimization_profile(shapes)
     made = builder.build_serialized_network(network, config)
     if made is None:
         raise Refusal("; ".join(messages.said) or "it gave no reason")
@@ -71,32 +105,48 @@ def _errors(parser: Any) -> str:
 class PlanEngine:
     """A plan on the GPU, with memory for its inputs and outputs; one thread enters at a time."""
 
-    def __init__(self, runtime: ModuleType, driver: Driver, made: bytes) -> None:
+    def __init__(
+        self,
+        runtime: ModuleType,
+        driver: Driver,
+        made: bytes,
+        profile: int = 0,
+        fixed: Arrays | None = None,
+    ) -> None:
         self._driver = driver
         self._loader = runtime.Runtime(_messages(runtime))  # it must outlive its engines
         self._engine = self._loader.deserialize_cuda_engine(made)
         if self._engine is None:
             raise EngineError(f"the plan does not load: {'; '.join(self._loader.logger.said)}")
         self._context = self._engine.create_execution_context()
+        self._stream = driver.stream()
+        fixed = fixed or {}
+        if profile:
+            self._context.set_optimization_profile_async(profile, self._stream)
+        for name, array in fixed.items():
+            self._context.set_input_shape(name, array.shape)
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         takes = runtime.TensorIOMode.INPUT
         self._specs = {
             name: TensorSpec(
                 name,
                 np.dtype(runtime.nptype(self._engine.get_tensor_dtype(name))).name,
-                tuple(self._engine.get_tensor_shape(name)),
+                tuple(self._context.get_tensor_shape(name)),
             )
             for name in names
         }
-        self._inputs = [n for n in names if self._engine.get_tensor_mode(n) == takes]
-        self._outputs = [n for n in names if n not in self._inputs]
-        self._stream = driver.stream()
+        taken = [n for n in names if self._engine.get_tensor_mode(n) == takes]
+        self._inputs = [n for n in taken if n not in fixed]
+        self._outputs = [n for n in names if n not in taken]
         self._memory = {
             name: driver.allocate(np.empty(spec.shape, spec.dtype).nbytes)
             for name, spec in self._specs.items()
         }
         for name, address in self._memory.items():
             self._context.set_tensor_address(name, address)
+        for name, array in fixed.items():
+            driver.upload(self._memory[name], array, self._stream)
+        driver.wait(self._stream)
         self._lock = threading.Lock()
 
     def __call__(self, inputs: Arrays) -> dict[str, np.ndarray]:

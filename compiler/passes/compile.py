@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ def compile(
     made = []
     for name in backends:
         chosen = backend(name)
-        for graph in graphs:
+        for graph in _joined(graphs) if chosen.joins else graphs:
             if graph.precision in chosen.precisions:
                 with progress.task(f"compile {graph.point} {graph.precision} {name}") as task:
                     one, task.cached = _one(graph, chosen, store, terms or Terms())
@@ -128,6 +128,16 @@ def compile(
     return Compiled(engines, failures)
 
 
+def _joined(graphs: tuple[Graph, ...]) -> tuple[Graph, ...]:
+    """Each graph, knowing those of the other points."""
+
+    def peers(graph: Graph) -> tuple[Path, ...]:
+        alike = (g for g in graphs if (g.stage, g.precision) == (graph.stage, graph.precision))
+        return tuple(g.path for g in alike)
+
+    return tuple(replace(graph, peers=peers(graph)) for graph in graphs)
+
+
 def _one(
     graph: Graph, chosen: Backend, store: Store, terms: Terms
 ) -> tuple[BuiltEngine | Failure, bool]:
@@ -135,6 +145,7 @@ def _one(
     settings = terms.settings.get(name, chosen.Settings())
     inputs = {
         "graph": graph.path.parent.name,
+        "peers": [path.parent.name for path in graph.peers],
         "backend": name,
         "precision": graph.precision,
         "toolchain": chosen.toolchain(),

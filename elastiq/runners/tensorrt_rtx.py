@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from elastiq import cache, cuda, digest, tensorrt
-from elastiq.codec import decode
+from elastiq.codec import decode, plain
 from elastiq.errors import EngineError, missing
 from elastiq.manifest import inside
 from elastiq.protocols import RunnerOptions
@@ -27,6 +27,9 @@ class Layout:
     plan: str
     version: str
     capabilities: tuple[str, ...]
+    profiles: tuple[tensorrt.Profile, ...]  # all that the plan has
+    profile: int  # of them, that of this point
+    fixed: tuple[tensorrt.Feed, ...]  # inputs that make the plan this point's
 
 
 def load(folder: Path, options: RunnerOptions) -> tensorrt.PlanEngine:
@@ -35,7 +38,8 @@ def load(folder: Path, options: RunnerOptions) -> tensorrt.PlanEngine:
     driver = cuda.driver()
     try:
         made = _fitting(layout, runtime, driver.capability, folder, options.weights)
-        return tensorrt.PlanEngine(runtime, driver, made)
+        fixed = {feed.input: feed.read(options.weights) for feed in layout.fixed}
+        return tensorrt.PlanEngine(runtime, driver, made, layout.profile, fixed)
     except (tensorrt.Refusal, RuntimeError) as e:
         raise EngineError(f"TensorRT for RTX cannot load {folder}: {e}") from e
 
@@ -47,13 +51,12 @@ def _fitting(
     if layout.version == runtime.__version__ and capability in layout.capabilities:
         return inside(weights, layout.plan).read_bytes()
     graph = (folder / GRAPH).read_bytes()
-    key = (
-        f"tensorrt_rtx-{digest.of_value([digest.of_bytes(graph), runtime.__version__, capability])}"
-    )
+    made_of = [digest.of_bytes(graph), plain(layout.profiles), runtime.__version__, capability]
+    key = f"tensorrt_rtx-{digest.of_value(made_of)}"
     kept = cache.find(key)
     if kept is not None:
         return kept.tobytes()
-    made = tensorrt.plan(runtime, graph, weights, ())
+    made = tensorrt.plan(runtime, graph, weights, (), layout.profiles)
     cache.keep(key, made)
     return made
 

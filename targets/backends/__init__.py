@@ -19,6 +19,7 @@ class Backend(Protocol):
     runner: str  # the elastiq.runners module that loads what it builds
     precisions: frozenset[str]
     on_device: bool  # True: build() packs what the device needs to finish it
+    joins: bool  # True: build() may make one engine of the graphs of all points
     Settings: type  # a frozen dataclass; every field has a default
 
     def toolchain(self) -> str:

@@ -16,6 +16,7 @@ name = "fake"
 runner = "fake"
 precisions = frozenset({"fp32", "int8"})
 on_device = False
+joins = False
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ name = "onnxruntime"
 runner = "onnxruntime"
 precisions = frozenset({"fp32", "fp16", "int8"})
 on_device = False
+joins = False
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ name = "openvino"
 runner = "openvino"
 precisions = frozenset({"fp32", "int8"})
 on_device = False
+joins = False
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import version
+from pathlib import Path
 
 import onnx
 import pytest
@@ -76,7 +77,7 @@ def test_a_plan_is_named_with_its_version_and_capabilities(built):
     (record,) = (
         e for e in manifest["engines"] if (e["backend"], e["precision"]) == ("tensorrt_rtx", "int8")
     )
-    assert record["settings"] == {"capabilities": "SM86,SM89,SM120"}
+    assert record["settings"] == {"capabilities": "SM86,SM89,SM120", "plan": "range"}
     (node,) = onnx.load(bundle / record["folder"] / "context.onnx").graph.node
     plan = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}["ep_cache_context"]
     assert node.op_type == "EPContext"
@@ -114,3 +115,18 @@ def test_doctor_tells_of_every_device_what_can_be_done_here(elastiq):
     for name in ("cpu-arm64", "jetson-orin", "desktop-rtx"):
         if not target(name).here:
             assert "compiled here, not executed, by" in told[f"target {name}"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "plans", "profiles"), [("range", 1, 1), ("fixed", 1, 2), ("apart", 2, 0)]
+)
+def test_all_points_are_one_plan_or_as_many_as_asked_for(elastiq, plan, plans, profiles):
+    flags = ("--backend", "tensorrt_rtx", "--precision", "int8", "--accuracy-drop", 5)
+    made = elastiq("compile", TINY, "-t", "desktop-rtx", *flags, "--json",
+                   "--set", f"tensorrt_rtx.plan={plan}", check=0)  # fmt: skip
+    folders = json.loads(made.stdout)["engines"].values()
+    layouts = [json.loads((Path(folder) / "layout.json").read_text()) for folder in folders]
+    assert len(layouts) == 2
+    assert len({layout["plan"] for layout in layouts}) == plans
+    assert {len(layout["profiles"]) for layout in layouts} == {profiles}
+    assert len({json.dumps([x["profile"], x["fixed"], x["plan"]]) for x in layouts}) == 2

@@ -19,6 +19,7 @@ name = "elsewhere"
 runner = "elsewhere"
 precisions = frozenset({"fp32", "int8"})
 on_device = False
+joins = False
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,8 @@ from elastiq.protocols import Arrays
 from elastiq.records import TensorSpec
 
 
-@dataclass(frozen=True)
 class Refusal(Exception):
     """A graph that the parser or the builder refuses: its words, with the nodes it names."""
-
-    words: str
-
-    def __str__(self) -> str:
-        return self.words
 
 
 @dataclass(frozen=True)

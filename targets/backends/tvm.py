@@ -49,11 +49,10 @@ def toolchain() -> str:
 
 def build(graph: Graph, out: Path, settings: Settings) -> None:
     from elastiq.runners.tvm import load_runtime
-    from targets import graphs, patches
-    from targets.refusal import refusal
 
-    load_runtime()
-    from targets import relaxed
+    load_runtime()  # before all that imports it: without torch, which takes longest
+    from targets import graphs, patches, relaxed
+    from targets.refusal import refusal
 
     model = graphs.load(graph)
     try:
@@ -68,17 +67,15 @@ def build(graph: Graph, out: Path, settings: Settings) -> None:
         TensorSpec(graphs.keep_weight(a.tobytes(), graph.weights), str(a.dtype), a.shape)
         for a in imported.weights
     )
-    outputs = tuple(output.name for output in model.graph.output)
-    flags = tuple(filter(None, settings.flags.split(",")))
     layout = Layout(
-        library.name,
-        version("apache-tvm").split("+")[0],
-        settings.machine,
-        flags,
-        settings.gpu,
-        graph.inputs,
-        outputs,
-        weights,
+        library=library.name,
+        version=version("apache-tvm"),
+        machine=settings.machine,
+        flags=tuple(filter(None, settings.flags.split(","))),
+        gpu=settings.gpu,
+        inputs=graph.inputs,
+        outputs=tuple(output.name for output in model.graph.output),
+        weights=weights,
     )
     (out / LAYOUT).write_text(json.dumps(plain(layout)))
     graphs.list_weights({weight.name for weight in weights}, out)

@@ -8,7 +8,7 @@ import sys
 from benchmarks import page
 from benchmarks.harness import publish
 
-ALL = ("elasticity", "precision", "backends", "burst", "overhead")
+ALL = ("elasticity", "quantization", "ranges", "precision", "backends", "burst", "overhead")
 
 
 def main() -> int:

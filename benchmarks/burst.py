@@ -65,7 +65,7 @@ def _figures(bundle: Bundle, scene: Scene) -> list[Figure]:
     costliest = bundle.table.of(bundle.manifest.points[-1], load=0.0)
     rate, deadline = scene.rate / costliest.mean, DEADLINE * costliest.p50
     traffic = Traffic(scene.kind, rate, deadline, SECONDS, scene.hog, seed=0)
-    ours, *fixed = send(bundle, "deadline", traffic)
+    ours, *fixed = send(bundle, "utility", traffic)
     best = max(fixed, key=lambda report: report.effective_accuracy)
     gain = 100 * (ours.effective_accuracy - best.effective_accuracy)
     ahead = f"{scene}: the dispatcher is ahead by"

@@ -15,7 +15,7 @@ from benchmarks.harness import Figure, at_least, at_most, interleaved, store
 from compiler import source
 from compiler.passes.compile import compile
 from compiler.passes.profile import example
-from compiler.passes.quantize import quantize
+from compiler.passes.quantize import Method, quantize
 from compiler.passes.trace import trace
 from compiler.passes.verify import verify
 from compiler.progress import Progress
@@ -29,7 +29,7 @@ def run() -> list[Figure]:
     kept, model = store(), source.load(MODEL)
     progress = Progress(6 * len(model.points))
     fp32 = trace(model, model.points, kept, progress)
-    graphs = (*fp32, *quantize(model, fp32, "portable", 128, kept, progress))
+    graphs = (*fp32, *quantize(model, fp32, model.calibration(), Method(), kept, progress))
     engines = compile(graphs, ("onnxruntime",), kept, progress).engines
     quality = {
         v.variant.engines["main"].key: v.quality

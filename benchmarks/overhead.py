@@ -44,7 +44,7 @@ def dispatcher(load: Callable[[], Load | float]) -> Dispatcher:
         PointRecord(name, {}, 0.7 + 0.01 * place, {"main": StageRecord((), (), name, "")})
         for place, name in enumerate(POINTS)
     ]
-    return Dispatcher(points, table(), policy("deadline"), load)
+    return Dispatcher(points, table(), policy("utility"), load)
 
 
 def choosing(waiting: int, load: Callable[[], Load | float]) -> Callable[[], float]:
@@ -56,7 +56,7 @@ def choosing(waiting: int, load: Callable[[], Load | float]) -> Callable[[], flo
 
     def once() -> float:
         start = time.perf_counter()
-        choice = chooser.decide(slacks, 0.02)
+        choice = chooser.decide(slacks, 0.02, 0.06)
         chooser.learn(choice, next(noise) * choice.predicted / choice.correction)
         return time.perf_counter() - start
 

@@ -34,18 +34,32 @@ class CalibrationData:
 def prepare(
     batches: Sequence[Batch], inputs: tuple[TensorSpec, ...], limit: int, where: str
 ) -> CalibrationData:
-    """Check the batches a model gives, and cut them into at most `limit` feeds."""
+    """Check the batches a model gives, and cut them into feeds of at most `limit` samples."""
     if not batches:
         raise ElastiqError(f"{where}: calibration() yields nothing. Give it a batch of real inputs")
+    wanted = max(1, limit // inputs[0].shape[0])
     feeds: list[Batch] = []
     for number, batch in enumerate(batches):
         columns = {spec.name: _column(batch, spec, f"{where}: batch {number}") for spec in inputs}
         feeds.extend(_cut(columns, inputs))
-        if len(feeds) >= limit:
+        if len(feeds) >= wanted:
             break
     if not feeds:
         raise ElastiqError(f"{where}: calibration() yields batches without a single sample")
-    return CalibrationData(tuple(feeds[:limit]))
+    _check_distinct(feeds[:wanted], where)
+    return CalibrationData(tuple(feeds[:wanted]))
+
+
+def _check_distinct(feeds: Sequence[Batch], where: str) -> None:
+    """A sample that stands twice counts twice, and usually means that a loader is broken."""
+    seen: dict[str, int] = {}
+    for number, feed in enumerate(feeds):
+        first = seen.setdefault(CalibrationData((feed,)).digest, number)
+        if first != number:
+            raise ElastiqError(
+                f"{where}: calibration sample {number} is the same as sample {first}; "
+                "give each sample once"
+            )
 
 
 def _column(batch: Batch, spec: TensorSpec, where: str) -> np.ndarray:

@@ -28,7 +28,11 @@ class Config:
     build_seconds: float = 600.0  # at most, per engine
     build_memory: float = 0.0  # GiB at most, per backend; 0: as much as there is
     retry: bool = False  # engines that could not be built before
-    recipe: str = "portable"
+    sensitivity: bool = False  # look at every layer at every point, not only where it must be
+    recipe: str = ""  # none: that of the target; or "portable", "cpu", "nvidia"
+    ranges: str = "percentile"  # or "minmax", "mse", "entropy"
+    smooth: bool = True  # move outlier channels of LayerNorms into the weights
+    calibration: str = ""  # a .npy, .npz or folder of images, instead of the model's own data
     calibration_samples: int = 128
     threads: int = 0  # 0: what the target says
     loads: tuple[float, ...] = (0.0, 0.5, 1.0)  # shares of the CPU taken by others in the profile

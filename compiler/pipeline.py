@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from compiler.passes.budget import Spending, keep_to_budget
+from calibration.data import Batch
+from compiler.passes.budget import LayersOf, Spending, keep_to_budget, look
 from compiler.passes.bundle import bundle
 from compiler.passes.compile import BuiltEngine, Failure, compile
 from compiler.passes.profile import profile
-from compiler.passes.quantize import quantize
+from compiler.passes.quantize import Method, quantize, read_batches
 from compiler.passes.trace import trace
 from compiler.passes.unify import unify
 from compiler.passes.verify import Verified, group, verify
@@ -41,21 +42,23 @@ class Build:
     table: LatencyTable | None = None
     choices: Mapping[str, Choice] | None = None
     output: Path | None = None
+    layers: tuple[LayersOf, ...] = ()
     failures: tuple[Failure, ...] = ()
 
 
 def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -> Build:
     """Run the passes in order, up to and with `until`."""
+    config = plan.config
     traced = trace(plan.model, plan.points, store, progress)
     if until == "trace":
         return Build(traced)
 
     graphs = traced if "fp32" in plan.precisions else ()
+    int8: tuple[Graph, ...] = ()
+    batches: list[Batch] = []
     if "int8" in plan.precisions:
-        config = plan.config
-        int8 = quantize(
-            plan.model, traced, config.recipe, config.calibration_samples, store, progress
-        )
+        batches = read_batches(plan.model, config.calibration, config.calibration_samples)
+        int8 = quantize(plan.model, traced, batches, _method(plan), store, progress)
         if any(backend(name).joins for name in plan.backends):
             int8 = unify(int8, store, progress)
         graphs = (*graphs, *int8)
@@ -64,7 +67,7 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
     if until == "quantize":
         return Build(graphs)
     if not plan.target.here:
-        return _for_elsewhere(plan, graphs, store, progress, until)
+        return _for_elsewhere(plan, graphs, batches, store, progress, until)
 
     compiled = compile(graphs, plan.backends, store, progress, plan.terms)
     engines, failures = compiled.engines, compiled.failures
@@ -73,30 +76,36 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
 
     findings = verify(plan.model, engines, plan.threads, store, progress)
     verified, failures = findings.verified, (*failures, *findings.failures)
-    verified = keep_to_budget(plan.model, verified, _spending(plan), store, progress)
+    verified = keep_to_budget(plan.model, verified, batches, _spending(plan), store, progress)
     engines = tuple(engine for v in verified for engine in v.variant.engines.values())
+    layers = look(plan.model, int8, verified, batches, config.sensitivity, store, progress)
     if until == "verify":
-        return Build(graphs, engines, verified, failures=failures)
+        return Build(graphs, engines, verified, layers=layers, failures=failures)
 
-    table = profile(
-        engines, plan.config.loads, plan.config.profile_seconds, plan.threads, store, progress
-    )
+    table = profile(engines, config.loads, config.profile_seconds, plan.threads, store, progress)
     if until == "profile":
-        return Build(graphs, engines, verified, table, failures=failures)
+        return Build(graphs, engines, verified, table, layers=layers, failures=failures)
 
-    choices = choose([v.candidate for v in verified], table, plan.config.accuracy_drop)
+    choices = choose([v.candidate for v in verified], table, config.accuracy_drop)
     with progress.task(f"bundle {plan.output}"):
-        output = bundle(plan, verified, choices, table)
-    return Build(graphs, engines, verified, table, choices, output, failures)
+        output = bundle(plan, verified, choices, table, layers)
+    return Build(graphs, engines, verified, table, choices, output, layers, failures)
 
 
 def _for_elsewhere(
-    plan: Plan, graphs: tuple[Graph, ...], store: Store, progress: Progress, until: str
+    plan: Plan,
+    graphs: tuple[Graph, ...],
+    batches: list[Batch],
+    store: Store,
+    progress: Progress,
+    until: str,
 ) -> Build:
     """Engines that cannot run here: their graphs are verified instead, and nothing is measured."""
     rehearsed = compile(graphs, (REHEARSAL,), store, progress)
     findings = verify(plan.model, rehearsed.engines, plan.threads, store, progress)
-    held = keep_to_budget(plan.model, findings.verified, _spending(plan), store, progress)
+    held = keep_to_budget(plan.model, findings.verified, batches, _spending(plan), store, progress)
+    int8 = tuple(graph for graph in graphs if graph.precision == "int8")
+    layers = look(plan.model, int8, held, batches, plan.config.sensitivity, store, progress)
     graphs = tuple(built.graph for v in held for built in v.variant.engines.values())
 
     compiled = compile(graphs, plan.backends, store, progress, plan.terms)
@@ -110,16 +119,18 @@ def _for_elsewhere(
         for variant in group(engines)
     )
     if until in ("verify", "profile"):
-        return Build(graphs, engines, verified, failures=failures)
+        return Build(graphs, engines, verified, layers=layers, failures=failures)
 
     choices = predict([v.candidate for v in verified], plan.precisions, plan.config.accuracy_drop)
     with progress.task(f"bundle {plan.output}"):
-        output = bundle(plan, verified, choices, None)
-    return Build(graphs, engines, verified, None, choices, output, failures)
+        output = bundle(plan, verified, choices, None, layers)
+    return Build(graphs, engines, verified, None, choices, output, layers, failures)
 
 
 def _spending(plan: Plan) -> Spending:
+    return Spending(plan.config.accuracy_drop, plan.config.budget_seconds, plan.threads)
+
+
+def _method(plan: Plan) -> Method:
     config = plan.config
-    return Spending(
-        config.accuracy_drop, config.budget_seconds, config.calibration_samples, plan.threads
-    )
+    return Method(plan.recipe, config.ranges, config.smooth, config.calibration_samples)

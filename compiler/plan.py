@@ -32,6 +32,7 @@ class Plan:
     absent: Mapping[str, str]  # the target's other backends, and why they build nothing here
     terms: Terms
     precisions: tuple[str, ...]
+    recipe: str
     threads: int
     output: Path
 
@@ -40,7 +41,7 @@ class Plan:
         """How many steps the whole build takes, for the progress bar."""
         graphs = sum(len(self.model.stages[point]) for point in self.points)
         variants = len(self.points) * len(self.precisions) * len(self.backends)
-        int8 = graphs if "int8" in self.precisions else 0
+        int8 = graphs * (2 if self.config.smooth else 1) if "int8" in self.precisions else 0
         engines = graphs * len(self.precisions) * len(self.backends)
         return graphs + int8 + engines + variants + len(self.config.loads) + 1
 
@@ -56,13 +57,18 @@ def plan(config: Config) -> Plan:
     for precision in precisions:
         if precision not in chosen.precisions:
             raise unknown(f"precision of {chosen.name}", precision, chosen.precisions)
+    if config.calibration and not Path(config.calibration).exists():
+        raise ElastiqError(f"there is no calibration data at {config.calibration}")
     if config.output:
         check_output(Path(config.output))
     # Torch and the quantizer take seconds to load, so what needs neither was checked before.
+    from calibration import ranges
     from calibration.recipes import recipe
     from compiler import source
 
-    recipe(config.recipe)
+    method = config.recipe or chosen.recipe
+    recipe(method)
+    ranges.method(config.ranges)
     model = source.load(config.model)
     output = Path(config.output or f"{model.name}.elastiq")
     check_output(output)
@@ -75,6 +81,7 @@ def plan(config: Config) -> Plan:
         absent=absent,
         terms=Terms(settings, config.build_seconds, config.build_memory, config.retry),
         precisions=precisions,
+        recipe=method,
         threads=config.threads or chosen.threads,
         output=output,
     )

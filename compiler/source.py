@@ -79,11 +79,17 @@ class SourceModel:
         files = {path.name: digest.of_file(path) for path in self._files}
         return digest.of_value([self.name, files, str(getattr(self._thing, "fingerprint", ""))])
 
-    def calibration(self) -> list[dict[str, np.ndarray]]:
-        """The calibration batches, as they come."""
+    def calibration(self, samples: int | None = None) -> list[dict[str, np.ndarray]]:
+        """The calibration batches, as they come, until they hold so many samples."""
+        found: list[dict[str, np.ndarray]] = []
+        count = 0
         with self._calling("calibration()"):
-            batches = list(self._part("calibration")())
-            return [{k: np.asarray(v) for k, v in dict(batch).items()} for batch in batches]
+            for batch in self._part("calibration")():
+                found.append({name: np.asarray(array) for name, array in dict(batch).items()})
+                count += min((len(array) for array in found[-1].values()), default=0)
+                if samples is not None and count >= samples:
+                    break
+        return found
 
     @property
     def metric(self) -> str:
@@ -96,6 +102,11 @@ class SourceModel:
         """The driver that runs this model, here as on the device."""
         module: Driver = plugins.load("elastiq.drivers", self.driver, "driver")
         return module
+
+    @property
+    def data_config(self) -> Any:
+        """How images become this model's inputs, as timm says it; None if it does not say."""
+        return getattr(self._thing, "data_config", None)
 
     @property
     def can_evaluate(self) -> bool:

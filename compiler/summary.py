@@ -24,6 +24,7 @@ def as_dict(build: Build, absent: Mapping[str, str]) -> dict[str, Any]:
         ],
         "engines": {engine.key: str(engine.folder) for engine in build.engines},
         "quality": {str(v.variant): plain(v.quality) for v in build.verified},
+        "layers": plain(build.layers),
         "table": plain(build.table) if build.table else None,
         "choices": {point: choice.why for point, choice in (build.choices or {}).items()},
         "failures": plain(build.failures),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ from elastiq.worker import Worker, serve
 
 WEIGHTS = "weights"
 SAMPLES = "samples.npz"
+SENSITIVITY = "sensitivity.json"
 
 
 class Bundle:
@@ -84,6 +86,12 @@ class Bundle:
                 raise BundleError(f"{path} is not named in the manifest: somebody added it")
         return len(self.manifest.files)
 
+    def sensitivity(self) -> list[dict[str, Any]]:
+        """What INT8 in each layer costs, per point and stage, where the build looked at it."""
+        if SENSITIVITY not in self.manifest.files:
+            return []
+        return list(json.loads(self._trusted(SENSITIVITY).read_text()))
+
     def load(self, point: str) -> dict[str, Engine]:
         """The engines that a point's stages run on, loaded once and kept."""
         stages = self.point(point).stages
@@ -101,7 +109,7 @@ class Bundle:
         self._check_inputs(point, inputs)
         return self._driver.answer(self.load(point), inputs)
 
-    def serve(self, policy: str = "deadline", **options: Any) -> Worker:
+    def serve(self, policy: str = "utility", **options: Any) -> Worker:
         """A worker whose dispatcher picks the point for each request from the device's load."""
         table = self.table  # what was never measured is refused before anything is loaded
         for point in self.manifest.points:

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from math import exp, inf, log
+from typing import Any, NamedTuple
 
-from elastiq.correction import Correction, Overhead
+from elastiq.correction import NINETIETH, NINETY_NINTH, Correction, Extra
 from elastiq.errors import ElastiqError
 from elastiq.latency import LatencyTable
 from elastiq.load import Load
 from elastiq.policies import Decision, Option, Policy, Situation
 from elastiq.records import PointRecord
 
-LOAD_LEVELS = 50  # loads nearer than a fiftieth are one: sensors are not that exact
-CORRECTION_LEVELS = 100
-OVERHEAD_STEP = 1e-5  # seconds
+RENEWED = 0.05  # seconds for which what is known of the device is good
+LOAD_STEP = 0.05  # nearer ones are one: sensors are not that exact
+FACTOR_STEP = 0.04
+EXCESS_STEP = 0.04
+EXTRA_STEP = 2e-5  # seconds
+PACE_STEP = 0.1  # of its logarithm
+SHORTEST = 1e-6  # seconds between arrivals
+KEPT = 256  # situations whose options are kept
+PAUSE = 1e-3  # seconds without a run, after which caches are cold and cores asleep
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """What was chosen for one request, and everything that it was chosen from."""
 
     load: Load | float
     correction: float
     overhead: float
+    rested: bool  # whether nothing had run for a while
     options: tuple[Option, ...]
     situation: Situation
     decision: Decision
@@ -40,7 +47,7 @@ class Choice:
     @property
     def predicted(self) -> float:
         """How long the request is expected to take, in seconds."""
-        return self.option.typical
+        return self.option.typical + self.situation.starting(self.decision.index)
 
     def lines(self) -> list[str]:
         """The choice for people."""
@@ -56,10 +63,15 @@ class Choice:
                 f"{'>' if index == self.decision.index else ' '} {option.point:<{width}}"
                 f"  score {option.score:.3f}"
                 f"  p50 {_spell(option.typical)}  p99 {_spell(option.worst)}"
+                f"{self._start(index)}"
                 for index, option in enumerate(self.options)
             ),
             f"why        {self.decision.why}",
         ]
+
+    def _start(self, index: int) -> str:
+        start = self.situation.starting(index)
+        return f"  {_spell(start)} more to start" if start else ""
 
     def as_dict(self) -> dict[str, Any]:
         """The choice for machines. Times in seconds."""
@@ -73,10 +85,29 @@ class Choice:
             "slacks": list(self.situation.slacks),
             "pace": self.situation.pace,
             "options": [
-                {"point": o.point, "score": o.score, "typical": o.typical, "worst": o.worst}
-                for o in self.options
+                {
+                    "point": o.point,
+                    "score": o.score,
+                    "typical": o.typical,
+                    "worst": o.worst,
+                    "start": self.situation.starting(index),
+                }
+                for index, o in enumerate(self.options)
             ],
         }
+
+
+class _Known(NamedTuple):
+    """What was known of the device and its traffic when it was looked at last."""
+
+    load: Load | float
+    level: float
+    factor: float
+    excess: float
+    overhead: float
+    pace: float | None
+    waking: float
+    shifting: float
 
 
 class Dispatcher:
@@ -89,6 +120,7 @@ class Dispatcher:
         policy: Policy,
         load: Callable[[], Load | float],
         correction: Correction | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         _check(points, table)
         self._points = tuple(points)
@@ -96,62 +128,106 @@ class Dispatcher:
         self._policy = policy
         self._load = load
         self._correction = correction or Correction()
-        self._overhead = Overhead()
-        self._measured: dict[int, tuple[Option, ...]] = {}
-        self._corrected: tuple[tuple[int, ...], tuple[Option, ...]] | None = None
+        self._beside, self._shifting, self._waking = Extra(), Extra(), Extra()
+        self._clock = clock
+        self._ended = -inf
+        self._measured: dict[float, tuple[Option, ...]] = {}
+        self._corrected: dict[tuple[float, ...], tuple[Option, ...]] = {}
+        self._known = _Known(0.0, 0.0, 1.0, 0.0, 0.0, None, 0.0, 0.0)
+        self._options: tuple[Option, ...] = ()
+        self._renewed = -inf
         self._current: int | None = None
-        self.explain()  # a policy that does not suit these points fails now, not at a request
+        self.decide()  # a policy that does not suit these points fails now, not at a request
 
-    def decide(self, slacks: Sequence[float | None], pace: float | None = None) -> Choice:
-        """Choose for the first request; `slacks` are the seconds left to it and to those behind.
-
-        `pace` is the mean time between arrivals lately, where it is known.
-        """
-        choice = self.explain(slacks, pace)
-        self._current = choice.decision.index
-        return choice
-
-    def explain(
-        self, slacks: Sequence[float | None] = (None,), pace: float | None = None
+    def decide(
+        self,
+        slacks: Sequence[float | None] = (None,),
+        pace: float | None = None,
+        given: float | None = None,
     ) -> Choice:
-        """What would be chosen now. Changes nothing."""
-        load = self._load()
-        level = _level(load.others if isinstance(load, Load) else load)
-        factor = round(self._correction.factor * CORRECTION_LEVELS)
-        overhead = round(self._overhead.seconds / OVERHEAD_STEP)
-        known = level, factor, overhead
-        if self._corrected is None or self._corrected[0] != known:
-            options = _corrected(
-                self._options(level), factor / CORRECTION_LEVELS, overhead * OVERHEAD_STEP
-            )
-            self._corrected = known, options
-        options = self._corrected[1]
-        situation = Situation(level / LOAD_LEVELS, tuple(slacks), self._current, pace)
-        decision = self._policy.choose(options, situation)
-        return Choice(
-            load,
-            factor / CORRECTION_LEVELS,
-            overhead * OVERHEAD_STEP,
-            options,
-            situation,
-            decision,
+        """Choose for the first request; `slacks` are the seconds left to it and to those behind it.
+
+        `pace` is the mean time between arrivals lately, `given` what the first had at its arrival.
+        A choice binds to nothing: only what ran, and was learnt, changes the next one.
+        """
+        now = self._clock()
+        if now - self._renewed > RENEWED:
+            self._renew(now, pace)
+        load, _, factor, _, overhead, lately, waking, shifting = self._known
+        rested = now - self._ended > PAUSE
+        situation = Situation(
+            self._known.level,
+            tuple(slacks),
+            self._current,
+            lately,
+            given,
+            waking if rested else 0.0,
+            shifting,
         )
+        decision = self._policy.choose(self._options, situation)
+        return Choice(load, factor, overhead, rested, self._options, situation, decision)
 
     def learn(self, choice: Choice, took: float, beside: float = 0.0) -> None:
         """Take in what a choice's request really took: in its engine, and beside it."""
-        self._correction.learn(took, (choice.predicted - choice.overhead) / choice.correction)
-        self._overhead.learn(beside)
+        self._ended, self._current = self._clock(), choice.decision.index
+        self._beside.learn(beside)
+        steady = choice.option.typical - choice.overhead
+        # A run that starts cold tells of both, and only together with others which it was.
+        start = choice.situation.starting(choice.decision.index)
+        self._correction.learn(took - start, steady / choice.correction)
+        if choice.rested:
+            self._waking.learn(took - steady)
+        elif choice.situation.current not in (None, choice.decision.index):
+            self._shifting.learn(took - steady)
 
-    def _options(self, level: int) -> tuple[Option, ...]:
+    def _renew(self, now: float, pace: float | None) -> None:
+        """Look at the load, at the arrivals, and at what was learnt, anew.
+
+        In steps, so that the same few situations come back, and what was found for them is kept.
+        """
+        self._renewed, load = now, self._load()
+        self._known = known = _Known(
+            load,
+            _level(load.others if isinstance(load, Load) else load),
+            _to(FACTOR_STEP, self._correction.factor),
+            _to(EXCESS_STEP, self._correction.excess),
+            _to(EXTRA_STEP, self._beside.seconds),
+            None if pace is None else exp(_to(PACE_STEP, log(max(SHORTEST, pace)))),
+            _to(EXTRA_STEP, self._waking.seconds),
+            _to(EXTRA_STEP, self._shifting.seconds),
+        )
+        key = known[1:5]
+        if key not in self._corrected:
+            if len(self._corrected) >= KEPT:
+                self._corrected.clear()
+            self._corrected[key] = self._correct(*key)
+        self._options = self._corrected[key]
+
+    def _correct(
+        self, level: float, factor: float, excess: float, overhead: float
+    ) -> tuple[Option, ...]:
+        """The options as they are now."""
+        return tuple(
+            Option(
+                point,
+                score,
+                typical * factor + overhead,
+                max(likely, typical * (1.0 + NINETIETH * excess)) * factor + overhead,
+                max(worst, typical * (1.0 + NINETY_NINTH * excess)) * factor + overhead,
+                max(mean, typical * (1.0 + excess)) * factor + overhead,
+            )
+            for point, score, typical, likely, worst, mean in self._at(level)
+        )
+
+    def _at(self, load: float) -> tuple[Option, ...]:
         """The points as measured at a load level."""
-        if level not in self._measured:
-            load = level / LOAD_LEVELS
-            self._measured[level] = tuple(self._option(point, load) for point in self._points)
-        return self._measured[level]
+        if load not in self._measured:
+            self._measured[load] = tuple(self._option(point, load) for point in self._points)
+        return self._measured[load]
 
     def _option(self, point: PointRecord, load: float) -> Option:
-        latency = self._table.of(point, load)
-        return Option(point.name, point.score, latency.p50, latency.p90, latency.p99)
+        found = self._table.of(point, load)
+        return Option(point.name, point.score, found.p50, found.p90, found.p99, found.mean)
 
 
 def _check(points: Sequence[PointRecord], table: LatencyTable) -> None:
@@ -166,22 +242,13 @@ def _check(points: Sequence[PointRecord], table: LatencyTable) -> None:
                 )
 
 
-def _level(load: float) -> int:
+def _level(load: float) -> float:
     # In this order max() turns a load that is not a number into 0 instead of passing it on.
-    return round(min(1.0, max(0.0, load)) * LOAD_LEVELS)
+    return _to(LOAD_STEP, min(1.0, max(0.0, load)))
 
 
-def _corrected(options: tuple[Option, ...], factor: float, more: float) -> tuple[Option, ...]:
-    return tuple(
-        Option(
-            o.point,
-            o.score,
-            o.typical * factor + more,
-            o.likely * factor + more,
-            o.worst * factor + more,
-        )
-        for o in options
-    )
+def _to(step: float, value: float) -> float:
+    return round(value / step) * step
 
 
 def _spell(seconds: float | None) -> str:

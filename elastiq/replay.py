@@ -23,6 +23,7 @@ from elastiq.samples import Samples
 from elastiq.worker import Answer, Worker
 
 TOLERANCE = 1e-3
+SLICE = 0.5  # seconds of traffic before the next contender's turn: noise comes in longer spells
 LEAD = 0.02  # between setting the clock and the earliest request
 
 
@@ -47,7 +48,6 @@ def replay(
     moments: np.ndarray,
     samples: Samples,
     deadline: float,
-    slices: int = 4,
     seed: int = 0,
     tolerance: float = TOLERANCE,
 ) -> dict[str, Report]:
@@ -60,7 +60,8 @@ def replay(
     picks = np.random.default_rng(seed).integers(len(samples), size=len(moments))
     outcomes: dict[str, list[Outcome]] = {name: [] for name in workers}
     names = list(workers)
-    edges = np.linspace(0.0, np.nextafter(float(moments[-1]), np.inf), slices + 1)
+    end = np.nextafter(float(moments[-1]), np.inf)
+    edges = np.linspace(0.0, end, max(1, round(end / SLICE)) + 1)
     for turn, (begin, end) in enumerate(itertools.pairwise(edges)):
         part = (moments >= begin) & (moments < end)
         for place in range(len(names)):

@@ -191,7 +191,8 @@ class Worker:
         self, request: Request, slacks: list[float | None], pace: float | None, begun: float
     ) -> None:
         try:
-            choice = self._dispatcher.decide(slacks, pace)
+            given = None if request.expires is None else request.expires - request.arrived
+            choice = self._dispatcher.decide(slacks, pace, given)
             start = time.perf_counter()
             if self._hopeless(request, choice, start):
                 request.future.set_exception(DeadlineMissed(_hopeless_words(choice)))
@@ -259,7 +260,7 @@ def serve(
     points: Sequence[PointRecord],
     table: LatencyTable,
     execute: Execute,
-    policy: str = "deadline",
+    policy: str = "utility",
     limit: int = LIMIT,
     **options: Any,
 ) -> Worker:

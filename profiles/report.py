@@ -12,13 +12,19 @@ from elastiq.errors import missing
 from elastiq.latency import LatencyTable
 from elastiq.manifest import Manifest
 from elastiq.records import EngineRecord
+from profiles import layers
 from profiles.charts import Mark, Series, chart
 
 TEMPLATE = "report.html.j2"
 Z95 = 1.96
 
 
-def render(manifest: Manifest, table: LatencyTable, replay: Mapping[str, Any] | None = None) -> str:
+def render(
+    manifest: Manifest,
+    table: LatencyTable,
+    replay: Mapping[str, Any] | None = None,
+    sensitivity: layers.Found = (),
+) -> str:
     """The page as HTML. `replay` is what `elastiq replay --json` prints."""
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -43,6 +49,9 @@ def render(manifest: Manifest, table: LatencyTable, replay: Mapping[str, Any] | 
         ),
         size=sum(file.size for file in manifest.files.values()),
         replay=replay,
+        layer_columns=layers.columns(sensitivity),
+        layer_rows=layers.rows(sensitivity),
+        layer_chart=layers.picture(sensitivity) if sensitivity else "",
         page_css=(Path(__file__).parent / "report.css").read_text(),
     )
 

@@ -64,17 +64,23 @@ def _integer_product(
     )
 
 
-def _applies(context: Any, zero: Any, weight: Any, w_zero: Any, bias: Any = None, **_: Any) -> bool:
-    """Symmetric int8 on both sides, and a bias that is one constant vector."""
+def _applies(
+    context: Any, zero: Any, weight: Any, w_scale: Any, w_zero: Any, bias: Any = None, **_: Any
+) -> bool:
+    """Symmetric int8 on both sides, FP32 around them, and a bias that is one constant vector."""
     zeros = [ir.convenience.get_const_tensor(value) for value in (zero, w_zero)]
     symmetric = all(
         z is not None and z.dtype == ir.DataType.INT8 and not z.numpy().any() for z in zeros
     )
-    constant = ir.convenience.get_const_tensor(weight) is not None
+    scale = ir.convenience.get_const_tensor(w_scale)
+    if not symmetric or scale is None or scale.dtype != ir.DataType.FLOAT:
+        return False
+    if ir.convenience.get_const_tensor(weight) is None:
+        return False
     if bias is None:
-        return symmetric and constant
+        return True
     vector = ir.convenience.get_const_tensor(bias)
-    return symmetric and constant and vector is not None and len(vector.shape) == 1
+    return vector is not None and len(vector.shape) == 1
 
 
 def _rule(target: Any) -> pattern.RewriteRule:

@@ -114,10 +114,11 @@ def test_each_pass_runs_alone_and_goes_on_where_the_last_one_stopped(elastiq, ti
         ("compile", "engines"),
         ("verify", "quality"),
     ]:
-        made = json.loads(elastiq(name, TINY, "--json", check=0).stdout)
+        command = (name, TINY, "--accuracy-drop", 100)
+        made = json.loads(elastiq(*command, "--json", check=0).stdout)
         assert made[part]
         assert made["bundle"] is None
-        shown = elastiq(name, TINY, check=0)
+        shown = elastiq(*command, check=0)
         assert "queries=8" in shown.stdout
         assert all(line.endswith("found") for line in shown.stderr.splitlines())
 

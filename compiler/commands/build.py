@@ -16,7 +16,8 @@ from compiler.progress import Progress
 HELP = {
     "build": "Make a bundle from MODEL: trace, quantize, compile, verify, profile and bundle it.",
     "trace": "Trace MODEL at each of its points into ONNX graphs, checked node by node.",
-    "quantize": "Trace MODEL and quantize its graphs to INT8.",
+    "quantize": "Trace MODEL and quantize its graphs to INT8.\n\n\b\n"
+    "elastiq quantize vit.py:model --calibration images.npy --ranges mse --no-smooth",
     "compile": "Trace and quantize MODEL, and build an engine of every graph.",
     "verify": "Compile MODEL and hold the answers of every engine against those of the model.",
     "profile": "Verify MODEL's engines and measure what each costs on this machine.",

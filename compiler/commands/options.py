@@ -60,7 +60,17 @@ _BUILDING = (
     click.option(
         "--retry", is_flag=True, default=None, help="Build again what could not be built before."
     ),
-    click.option("--recipe", help="How to quantize. [portable]"),
+    click.option(
+        "--sensitivity/--no-sensitivity",
+        default=None,
+        help="Report every layer's sensitivity at every point. [only over budget]",
+    ),
+    click.option("--recipe", help="Quantize as in: portable, cpu or nvidia. [the target's]"),
+    click.option("--ranges", help="percentile, minmax, mse or entropy. [percentile]"),
+    click.option(
+        "--smooth/--no-smooth", default=None, help="Move outlier channels into weights. [smooth]"
+    ),
+    click.option("--calibration", help="A .npy, .npz or folder of images. [the model's own]"),
     click.option("--calibration-samples", type=int, help="Samples to calibrate with. [128]"),
     click.option("--threads", type=int, help="Threads per engine. [what the target says]"),
     click.option("--loads", callback=_shares, help="Load levels to profile at. [0,0.5,1]"),

@@ -83,9 +83,7 @@ class Traffic:
     help="Share of the CPU that another program takes meanwhile.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option(
-    "--policy", type=click.Choice(policies.names()), default="deadline", show_default=True
-)
+@click.option("--policy", type=click.Choice(policies.names()), default="utility", show_default=True)
 @click.option("-o", "--output", type=click.Path(), help="Write the results there, as JSON.")
 @options.as_json
 def command(

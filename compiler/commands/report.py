@@ -24,7 +24,8 @@ from profiles import report
 @click.option("-o", "--output", default="report.html", show_default=True, type=click.Path())
 def command(bundle: str, replay: str | None, output: str) -> None:
     with elastiq.open(bundle) as opened:
-        page = report.render(opened.manifest, opened.table, _read(replay) if replay else None)
+        read = _read(replay) if replay else None
+        page = report.render(opened.manifest, opened.table, read, opened.sensitivity())
     digest.write_atomically(Path(output), page.encode())
     click.echo(f"wrote {output}")
 

@@ -31,7 +31,7 @@ SHOWN = 8  # values of an output that are printed for people
 @click.option(
     "--policy",
     type=click.Choice(policies.names()),
-    default="deadline",
+    default="utility",
     show_default=True,
     help="How to choose the point.",
 )

@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from calibration import layers, search
-from calibration.data import Batch
+from calibration.data import Batch, prepare
 from calibration.sensitivity import SAMPLES, Sensitivity, sensitivities
 from compiler.passes import quantize, trace
 from compiler.passes.compile import compile
@@ -43,13 +43,13 @@ class Spending:
 
     drop: float
     seconds: float
-    samples: int
     threads: int
 
 
 def keep_to_budget(
     model: SourceModel,
     verified: tuple[Verified, ...],
+    batches: Sequence[Batch],
     spending: Spending,
     store: Store,
     progress: Progress,
@@ -59,16 +59,16 @@ def keep_to_budget(
     for found in verified:
         if found.variant.precision == QUANTIZED and over(found.quality, spending.drop):
             with progress.task(f"budget {found.variant}"):
-                found = _Search(model, found, spending, store).run()
+                found = _Search(model, found, batches, spending, store).run()
         kept.append(found)
     return tuple(kept)
 
 
 def rank(
-    graph: Graph, batches: Sequence[Batch], samples: int, where: str, store: Store
+    graph: Graph, batches: Sequence[Batch], where: str, store: Store
 ) -> tuple[Sensitivity, ...]:
     """The layers of an INT8 graph, the most sensitive first."""
-    data = quantize.calibration(batches, graph, min(samples, SAMPLES), where)
+    data = prepare(batches, graph.inputs, SAMPLES, where)
     inputs = {"graph": graph.path.parent.name, "calibration": data.digest}
 
     def make(folder: Path) -> None:
@@ -80,9 +80,40 @@ def rank(
 
 
 @dataclass(frozen=True)
+class LayersOf:
+    """The layers of one stage at one point in INT8, the most sensitive first."""
+
+    point: str
+    stage: str
+    layers: tuple[Sensitivity, ...]
+
+
+def look(
+    model: SourceModel,
+    int8: tuple[Graph, ...],
+    verified: tuple[Verified, ...],
+    batches: Sequence[Batch],
+    everywhere: bool,
+    store: Store,
+    progress: Progress,
+) -> tuple[LayersOf, ...]:
+    """The sensitivity of layers at points that gave some back or tried to, or at all points."""
+    searched = {found.variant.point for found in verified if found.note}
+    seen = [graph for graph in int8 if everywhere or graph.point in searched]
+    found = []
+    for graph in seen:
+        with progress.task(f"sensitivity {graph.point} {graph.stage}"):
+            where = f"{model.spec} at {graph.point}, stage {graph.stage!r}"
+            ranked = rank(graph, batches, where, store)
+        found.append(LayersOf(graph.point.name, graph.stage, ranked))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
 class _Search:
     model: SourceModel
     over: Verified
+    batches: Sequence[Batch]
     spending: Spending
     store: Store
 
@@ -109,11 +140,10 @@ class _Search:
     @cached_property
     def _ranked(self) -> list[tuple[str, str]]:
         """Stages and layers of all of them, the most sensitive first."""
-        batches = self.model.calibration()
         ranked = []
         for stage, built in self.over.variant.engines.items():
             where = f"{self.model.spec} at {built.graph.point}, stage {stage!r}"
-            found = rank(built.graph, batches, self.spending.samples, where, self.store)
+            found = rank(built.graph, self.batches, where, self.store)
             ranked += [(s.sqnr, stage, s.layer) for s in found]
         return [(stage, layer) for _, stage, layer in sorted(ranked)]
 
@@ -148,7 +178,7 @@ class _Search:
         names = [layer for _, layer in self._ranked[:count]]
         more = f" and {count - NAMED} more" if count > NAMED else ""
         return (
-            f"{count} of {len(self._ranked)} layers back in fp32 ({', '.join(names[:NAMED])}{more})"
+            f"{count} of {len(self._ranked)} layers given back ({', '.join(names[:NAMED])}{more})"
             f", which brings the drop from {self.over.quality.drop:.2f} to "
             f"{found.quality.drop:.2f} points and costs {1000 * (after - before):.2f} ms"
         )

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from compiler.passes.budget import LayersOf
 from compiler.passes.compile import BuiltEngine
 from compiler.passes.verify import SHIPPED, Verified, load_answers
 from compiler.plan import Plan, check_output
 from compiler.store import weights_of
 from elastiq import digest, manifest
-from elastiq.bundle import SAMPLES, WEIGHTS
+from elastiq.bundle import SAMPLES, SENSITIVITY, WEIGHTS
 from elastiq.codec import plain
 from elastiq.errors import ElastiqError
 from elastiq.latency import LatencyTable
@@ -33,11 +34,12 @@ def bundle(
     verified: tuple[Verified, ...],
     choices: Mapping[str, Choice],
     table: LatencyTable | None,
+    layers: tuple[LayersOf, ...] = (),
 ) -> Path:
     """Write the bundle beside its final place, then move it there."""
     out = plan.output
     check_output(out)  # it may have changed since the plan was made
-    contents = _contents(plan, verified, choices, table)
+    contents = _contents(plan, verified, choices, table, layers)
     draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         _fill(contents, draft)
@@ -56,6 +58,7 @@ class _Contents:
     kept: tuple[Verified, ...]
     choices: Mapping[str, Choice]
     table: LatencyTable | None  # None: the engines cannot run here
+    layers: tuple[LayersOf, ...]
 
 
 def _contents(
@@ -63,12 +66,13 @@ def _contents(
     verified: tuple[Verified, ...],
     choices: Mapping[str, Choice],
     table: LatencyTable | None,
+    layers: tuple[LayersOf, ...],
 ) -> _Contents:
     chosen = {}
     for point, choice in choices.items():
         chosen[point] = next(v for v in verified if v.candidate == choice.candidate)
     kept = verified if plan.config.keep == "all" or not table else tuple(chosen.values())
-    return _Contents(plan, chosen, kept, choices, table)
+    return _Contents(plan, chosen, kept, choices, table, layers)
 
 
 def _fill(contents: _Contents, draft: Path) -> None:
@@ -79,6 +83,9 @@ def _fill(contents: _Contents, draft: Path) -> None:
             for name in (*built.weights, *weights_of(built.graph.path.parent)):
                 _copy_weight(built.graph.weights / name, draft / WEIGHTS)
     _samples(contents).save(draft / SAMPLES)
+    if contents.layers:
+        sensitivity = json.dumps(plain(contents.layers), indent=1) + "\n"
+        (draft / SENSITIVITY).write_text(sensitivity)
     if contents.table:
         _measured(contents, contents.table, draft)
     (draft / manifest.FILE).write_bytes(_manifest(contents, _files(draft)).to_json())
@@ -88,7 +95,8 @@ def _measured(contents: _Contents, table: LatencyTable, draft: Path) -> None:
     (draft / "profiles").mkdir()
     text = json.dumps(plain(table), indent=1) + "\n"
     (draft / "profiles" / f"{table.device}.json").write_text(text)
-    page = report.render(_manifest(contents, _files(draft)), table)
+    manifest_so_far = _manifest(contents, _files(draft))
+    page = report.render(manifest_so_far, table, sensitivity=plain(contents.layers))
     (draft / "report.html").write_text(page)
 
 

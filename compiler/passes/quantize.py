@@ -1,62 +1,83 @@
-"""Quantize: FP32 graphs become INT8 ones, calibrated on the model's own data."""
+"""Quantize: FP32 graphs become INT8 ones, inside the ranges that calibration data shows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from calibration import data, recipes
+from calibration import data, ranges, recipes, smoothing, sources
 from calibration.data import Batch, CalibrationData
+from calibration.smoothing import Channels
 from compiler.passes import trace
 from compiler.progress import Progress
 from compiler.source import SourceModel
 from compiler.store import Store
-from elastiq.records import Graph
+from elastiq import arrays
+from elastiq.records import Graph, TensorSpec
 from targets import graphs
 
-REVISION = 2  # of what this pass makes from the same inputs
+CHANNELS = "channels.npz"
+TOOLS = {tool: version(tool) for tool in ("onnx", "onnxruntime")}
+REVISION = 5  # of what this pass makes from the same inputs
 TWIN = "twin"  # the folder of the graph as it was before its layers were quantized
+
+
+@dataclass(frozen=True)
+class Method:
+    """How to quantize."""
+
+    recipe: str = "portable"
+    ranges: str = ranges.DEFAULT
+    smooth: bool = True
+    samples: int = 128
+
+
+def read_batches(model: SourceModel, path: str, samples: int) -> list[Batch]:
+    """The batches to calibrate on: from a file or folder if one is named, else the model's own."""
+    given = model.data_config
+    how = None if given is None else sources.Preprocessing.of(given)
+    inputs = _inputs(model)
+    batches = sources.read(Path(path), inputs, samples, how) if path else model.calibration(samples)
+    if how:
+        for batch in batches:
+            sources.check_range(batch, inputs, how, path or model.spec)
+    return batches
 
 
 def quantize(
     model: SourceModel,
     traced: tuple[Graph, ...],
-    recipe: str,
-    samples: int,
+    batches: Sequence[Batch],
+    method: Method,
     store: Store,
     progress: Progress,
 ) -> tuple[Graph, ...]:
     """One INT8 graph for each FP32 graph."""
-    batches = model.calibration()
-    quantized = []
+    seen = {}
     for graph in traced:
+        where = f"{model.spec} at {graph.point}, stage {graph.stage!r}"
+        seen[graph] = data.prepare(batches, graph.inputs, method.samples, where)
+    shifts = _shifts(seen, store, progress) if method.smooth else {}
+    quantized = []
+    for graph, feeds in seen.items():
+        by = shifts.get(graph, {})
         with progress.task(f"quantize {graph.point} {graph.stage}") as task:
-            where = f"{model.spec} at {graph.point}, stage {graph.stage!r}"
-            feeds = calibration(batches, graph, samples, where)
             inputs = {
                 "graph": graph.path.parent.name,
                 "calibration": feeds.digest,
-                "recipe": recipe,
+                "recipe": asdict(recipes.recipe(method.recipe)),
+                "ranges": method.ranges,
+                "shifts": {name: shift.tolist() for name, shift in by.items()},
                 "revision": REVISION,
-                "tools": {tool: version(tool) for tool in ("onnx", "onnxruntime")},
+                "tools": TOOLS,
             }
-            entry, task.cached = store.produce(
-                "quantize",
-                inputs,
-                partial(_quantize, graph, feeds, recipe),
-            )
+            make = partial(_quantize, graph, feeds, method, by)
+            entry, task.cached = store.produce("quantize", inputs, make)
         quantized.append(replace(graph, precision="int8", path=entry / trace.FILE))
     return tuple(quantized)
-
-
-def calibration(
-    batches: Sequence[Batch], graph: Graph, samples: int, where: str
-) -> CalibrationData:
-    """The calibration data as a graph takes it."""
-    return data.prepare(batches, graph.inputs, samples, where)
 
 
 def twin(graph: Graph) -> Graph:
@@ -65,9 +86,45 @@ def twin(graph: Graph) -> Graph:
     return replace(graph, precision="fp32", path=path)
 
 
-def _quantize(graph: Graph, calibration: CalibrationData, recipe: str, folder: Path) -> None:
-    model = recipes.recipe(recipe)(graphs.load(graph), calibration)
-    graphs.save(model, folder / trace.FILE, graph.weights)
+def _inputs(model: SourceModel) -> tuple[TensorSpec, ...]:
+    """What the model's stages take from outside, by name."""
+    specs: dict[str, TensorSpec] = {}
+    for stage in model.stages[model.points[0]].values():
+        for name, tensor in stage.inputs.items():
+            array = tensor.numpy()
+            specs.setdefault(name, TensorSpec(name, str(array.dtype), array.shape))
+    return tuple(specs.values())
+
+
+def _shifts(
+    seen: Mapping[Graph, CalibrationData], store: Store, progress: Progress
+) -> dict[Graph, Channels]:
+    """By how much each graph's outlier channels are shifted: the same at every point of a stage."""
+    found: dict[Graph, Channels] = {}
+    for graph, feeds in seen.items():
+        with progress.task(f"smooth {graph.point} {graph.stage}") as task:
+            inputs = {"graph": graph.path.parent.name, "calibration": feeds.digest, "tools": TOOLS}
+            make = partial(_channels, graph, feeds)
+            entry, task.cached = store.produce("channels", inputs, make)
+        found[graph] = arrays.load(entry / CHANNELS)
+    shared = {
+        stage: smoothing.shifts(one for graph, one in found.items() if graph.stage == stage)
+        for stage in {graph.stage for graph in found}
+    }
+    return {graph: {n: shared[graph.stage][n] for n in one} for graph, one in found.items()}
+
+
+def _channels(graph: Graph, feeds: CalibrationData, folder: Path) -> None:
+    arrays.save(folder / CHANNELS, smoothing.channels(graphs.load(graph), feeds))
+
+
+def _quantize(
+    graph: Graph, feeds: CalibrationData, method: Method, by: Channels, folder: Path
+) -> None:
+    recipe = recipes.recipe(method.recipe)
+    original = smoothing.smooth(graphs.load(graph), by)
+    model = recipe.quantize(original, feeds, method.ranges)
     (folder / TWIN).mkdir()
-    graphs.save(graphs.load(graph), folder / TWIN / trace.FILE, graph.weights)
+    graphs.save(recipe.rest(original), folder / TWIN / trace.FILE, graph.weights)
+    graphs.save(model, folder / trace.FILE, graph.weights)
     trace.write_signature(folder, graph.inputs, graph.outputs)

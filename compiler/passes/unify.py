@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from onnx import ModelProto, TensorProto, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from compiler.passes import quantize, trace
 from compiler.progress import Progress
@@ -52,7 +52,8 @@ def widen(model: ModelProto, peers: Sequence[ModelProto]) -> None:
         max(map(float, map(numpy_helper.to_array, found))) for found in zip(*scales, strict=True)
     ]
     for tensor, value in zip(_scales(model), largest, strict=True):
-        tensor.CopyFrom(numpy_helper.from_array(np.array(value, np.float32), tensor.name))
+        kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        tensor.CopyFrom(numpy_helper.from_array(np.array(value, kind), tensor.name))
 
 
 def _scales(model: ModelProto) -> list[TensorProto]:

@@ -6,15 +6,13 @@ A policy module offers `policy(**options)`, which makes one.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from elastiq import plugins
 from elastiq.errors import ElastiqError, unknown
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """One point as the dispatcher sees it now: its score, and its latency at the present load."""
 
     point: str
@@ -22,28 +20,39 @@ class Option:
     typical: float  # p50, in seconds, corrected by what requests really took
     likely: float  # p90, likewise
     worst: float  # p99, likewise
+    mean: float  # likewise
 
 
-@dataclass(frozen=True)
-class Situation:
+class Situation(NamedTuple):
     """The device and the queue at the moment of choice. Times in seconds; None is no deadline."""
 
     load: float
     slacks: tuple[float | None, ...]  # time left for this request, then for those behind it
     current: int | None  # index of the option used last
     pace: float | None = None  # mean time between arrivals lately
+    given: float | None = None  # the time that this request had when it arrived
+    waking: float = 0.0  # what any run costs more now, after a pause
+    shifting: float = 0.0  # what a run costs more now, at another option than `current`
 
     @property
     def slack(self) -> float | None:
         return self.slacks[0]
 
+    def starting(self, index: int) -> float:
+        """What a run costs more now at an option, in seconds."""
+        return self.waking + (0.0 if self.current in (None, index) else self.shifting)
 
-@dataclass(frozen=True)
-class Decision:
-    """The option taken, by index, and why in words."""
 
-    index: int
-    why: str
+class Decision(NamedTuple):
+    """The option taken, by index, and why: words for `facts`, put together when somebody asks."""
+
+    index: int  # type: ignore[assignment]
+    words: str
+    facts: tuple[float, ...] = ()
+
+    @property
+    def why(self) -> str:
+        return self.words.format(*self.facts)
 
 
 class Policy(Protocol):

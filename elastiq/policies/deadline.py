@@ -1,73 +1,77 @@
-"""The point from which most right answers in time are to be expected for those who wait.
-
-Where everyone can surely be served in time, that is the most accurate point which does so.
-"""
+"""The most accurate point with which this request and those behind it keep their deadlines."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
+from operator import attrgetter
 
 from elastiq.policies import Decision, Option, Situation
 
-Queue = list[float]  # time left to each request in turn; infinite without a deadline
+# As sure as any point can be: where other programs preempt every engine for longer than the time
+# there is, no p99 fits, and giving up accuracy for it would gain nothing.
+SURENESS: tuple[tuple[str, Callable[[Option], float]], ...] = (
+    ("surely", attrgetter("worst")),
+    ("likely", attrgetter("likely")),
+    ("typically", attrgetter("typical")),
+)
+Queue = list[tuple[int, float]]  # of each request with a deadline: how many are ahead, time left
 
 
 @dataclass(frozen=True)
 class Deadline:
-    """Weighs each point's score by how many of those who wait it is likely to serve in time.
+    """A point fits if all that wait are served in time by it, as fast as requests arrive.
 
-    Another point than the present one must do so with `margin`.
+    A point costlier than the present one must fit with `margin`.
     """
 
-    margin: float = 0.3
-    shift: float = 0.1  # what changing points costs, as a share of a run
+    margin: float = 0.15
     name = "deadline"
 
     def choose(self, options: tuple[Option, ...], situation: Situation) -> Decision:
-        queue = [inf if left is None else left for left in situation.slacks]
-        pace = inf if situation.pace is None or min(queue) == inf else situation.pace
-        current = situation.current
-        best, most, served = 0, (0.0, 0.0, 0.0), 0.0
-        for index, option in enumerate(options):
-            # The first run after a shift finds cold caches, and a slack that hovers about one p99
-            # would shift every time.
-            same = current is None or current == index
-            stretch, slower = (1.0, 1.0) if same else (1 + self.margin, 1 + self.shift)
-            count = _in_time(option, stretch, queue)
-            # Slower than requests arrive, a share of those yet to come is lost.
-            share = min(count / len(queue), pace / (option.typical * slower), 1.0)
-            value = (option.score * share, option.score, -option.worst)
-            if count and value > most:
-                best, most, served = index, value, count
-        if served:
-            return Decision(best, f"{served:.3g} in time are expected of {_spell(queue, pace)}")
+        queue = [(n, left) for n, left in enumerate(situation.slacks) if left is not None]
+        if not queue:
+            return Decision(_best(options, range(len(options))), "the most accurate: no deadline")
+        # Slower than requests arrive, today's slack would be taken from those yet to come.
+        pace = inf if situation.pace is None else situation.pace
+        current = len(options) if situation.current is None else situation.current
+        for sure, last in SURENESS:
+            fitting = []
+            for index, option in enumerate(options):
+                # Without a margin, a slack that hovers about one p99 would shift every time.
+                stretch = 1 + self.margin if index > current else 1.0
+                typical = option.typical * stretch
+                final = last(option) * stretch + situation.starting(index)
+                if typical <= pace and _in_time(typical, final, queue):
+                    fitting.append(index)
+            if fitting:
+                best = _best(options, fitting)
+                return Decision(best, f"the most accurate that {sure} fits {_spell(queue, pace)}")
         fastest = min(range(len(options)), key=lambda index: options[index].typical)
-        return Decision(fastest, f"the fastest: in time for none of {_spell(queue, pace)}")
+        return Decision(fastest, f"the fastest: none fits {_spell(queue, pace)}")
 
 
-def _in_time(option: Option, stretch: float, queue: Queue) -> float:
-    """How many a point is expected to serve in time, one after another; the rest is refused.
+def _in_time(typical: float, last: float, queue: Queue) -> bool:
+    """Whether a point can serve all that wait, one after another, and each in time.
 
     Bad runs are not added up: that every one of them has one does not happen.
     """
-    typical, likely, worst = (
-        option.typical * stretch,
-        option.likely * stretch,
-        option.worst * stretch,
-    )
-    expected, ahead = 0.0, 0.0
-    for left in queue:
-        spare = left - ahead
-        if spare >= typical:
-            expected += 1.0 if spare >= worst else 0.9 if spare >= likely else 0.5
-            ahead += typical
-    return expected
+    # A plain loop, because it runs for every option at every request.
+    for ahead, left in queue:  # noqa: SIM110
+        if ahead * typical + last > left:
+            return False
+    return True
+
+
+def _best(options: tuple[Option, ...], among: list[int] | range) -> int:
+    return max(among, key=lambda index: (options[index].score, -options[index].worst))
 
 
 def _spell(queue: Queue, pace: float) -> str:
-    text = f"{len(queue)}, the nearest deadline in {1e3 * min(queue):.1f} ms"
-    return text if pace == inf else f"{text}, one arriving every {1e3 * pace:.2f} ms"
+    ahead, left = min(queue, key=lambda waiting: waiting[1] / (waiting[0] + 1))
+    text = f"{ahead + 1} in {1e3 * left:.1f} ms"
+    return text if pace == inf else f"{text}, one arriving every {1e3 * pace:.1f} ms"
 
 
 policy = Deadline

@@ -29,6 +29,7 @@ class Target:
     machines: tuple[str, ...]
     backends: tuple[str, ...]
     precisions: tuple[str, ...]
+    recipe: str  # of calibration/recipes.py
     threads: int
     settings: tuple[str, ...] = ()  # of backends, as --set takes them
     gpu: bool = False  # whether its engines run on an NVIDIA GPU

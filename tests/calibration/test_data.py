@@ -19,10 +19,10 @@ def rows(count):
 
 
 def test_batches_are_cut_into_feeds_up_to_the_limit():
-    data = prepare([{"x": rows(5)}, {"x": rows(5)}], SPEC, 7, "here")
+    data = prepare([{"x": rows(5)}, {"x": rows(5) + 100}], SPEC, 7, "here")
     assert len(data.feeds) == 7
     assert all(feed["x"].shape == (1, 3) for feed in data.feeds)
-    np.testing.assert_array_equal(data.feeds[5]["x"], rows(1))
+    np.testing.assert_array_equal(data.feeds[5]["x"], rows(1) + 100)
 
 
 def test_a_graph_of_two_gets_feeds_of_two():
@@ -52,6 +52,12 @@ def test_spoilt_data_is_named(name, said):
     model = source.load(f"{MODELS / 'broken.py'}:{name}")
     with pytest.raises(ElastiqError, match=said):
         prepare(model.calibration(), (TensorSpec("input", "float32", (1, 4)),), 8, name)
+
+
+def test_a_sample_that_stands_twice_is_named():
+    batches = [{"x": rows(5)}, {"x": rows(5) + 100}, {"x": rows(2)}]
+    with pytest.raises(ElastiqError, match="sample 10 is the same as sample 0"):
+        prepare(batches, SPEC, 20, "here")
 
 
 def test_batches_without_samples_are_refused():

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from calibration.data import CalibrationData
 from calibration.layers import give_back, quantized
-from calibration.recipes import portable
+from calibration.recipes import RECIPES
 from calibration.sensitivity import CLEAN, sensitivities
 
 WIDTH = 16
@@ -52,6 +52,10 @@ def chain(spread=(1.0, 1.0, 1.0)):
     return model
 
 
+def int8(model):
+    return RECIPES["portable"].quantize(model, data())
+
+
 def data(count=32):
     generator = np.random.default_rng(1)
     return CalibrationData(
@@ -67,11 +71,11 @@ def answers(model):
 
 
 def test_layers_are_named_after_their_modules():
-    assert list(quantized(portable(chain(), data()))) == ["layer0", "layer1", "layer2"]
+    assert list(quantized(int8(chain()))) == ["layer0", "layer1", "layer2"]
 
 
 def test_with_all_layers_back_the_graph_is_what_it_was():
-    mixed = give_back(portable(chain(), data()), chain(), ["layer0", "layer1", "layer2"])
+    mixed = give_back(int8(chain()), chain(), ["layer0", "layer1", "layer2"])
     onnx.checker.check_model(mixed)
     assert not quantized(mixed)
     assert not [node for node in mixed.graph.node if "Quantize" in node.op_type]
@@ -79,12 +83,12 @@ def test_with_all_layers_back_the_graph_is_what_it_was():
 
 
 def test_only_the_layers_named_are_given_back_and_the_rest_keep_their_bytes():
-    int8 = portable(chain(), data())
-    mixed = give_back(int8, chain(), ["layer1"])
+    whole = int8(chain())
+    mixed = give_back(whole, chain(), ["layer1"])
     onnx.checker.check_model(mixed)
     assert list(quantized(mixed)) == ["layer0", "layer2"]
     before, after = (
-        {t.name: t.SerializeToString() for t in m.graph.initializer} for m in (int8, mixed)
+        {t.name: t.SerializeToString() for t in m.graph.initializer} for m in (whole, mixed)
     )
     for name in after.keys() & before.keys():
         assert after[name] == before[name]
@@ -96,7 +100,7 @@ def test_the_layer_with_an_outlier_channel_is_the_most_sensitive(worst):
     spread = [1.0, 1.0, 1.0]
     spread[worst] = 256.0
     model = chain(spread)
-    ranked = sensitivities(portable(chain(spread), data()), model, data())
+    ranked = sensitivities(int8(model), model, data())
     assert ranked[0].layer == f"layer{worst}"
     assert ranked[0].sqnr < ranked[1].sqnr - 6
     assert all(0 <= s.loss <= 100 and s.sqnr < CLEAN for s in ranked)

@@ -1,4 +1,4 @@
-"""The portable recipe: symmetric, per channel, near the weights, and the same at every point."""
+"""The recipes: symmetric, per channel, near the weights, and the same at every point."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from calibration.data import CalibrationData
-from calibration.recipes import portable
+from calibration.layers import QUANTIZERS, give_back
+from calibration.layers import quantized as layers
+from calibration.recipes import RECIPES, Recipe, exact_bits
 from compiler.passes import quantize, trace
 from compiler.progress import silent
-from compiler.store import weights_of
+from elastiq.device import Device
 from targets import graphs
 
 
@@ -51,18 +53,20 @@ def drawn(spec):
     return (size * np.random.default_rng(seed).standard_normal((rows, columns))).astype(np.float32)
 
 
+@pytest.mark.parametrize("name", RECIPES)
 @settings(max_examples=15, deadline=None)
 @given(weights, st.integers(0, 9))
-def test_scales_are_positive_zero_points_zero_and_weights_within_half_a_step(spec, seed):
+def test_scales_are_positive_zero_points_zero_and_weights_within_half_a_step(name, spec, seed):
     weight = drawn(spec)
-    found = parts(portable(product(weight), CalibrationData(tuple(feeds(seed, len(weight))))))
+    data = CalibrationData(tuple(feeds(seed, len(weight))))
+    found = parts(RECIPES[name].quantize(product(weight), data))
     scales = {name: value for name, value in found.items() if name.endswith("_scale")}
     assert len(scales) == 2
     for name, scale in scales.items():
         assert np.isfinite(scale).all()
         assert (scale > 0).all()
         assert not found[name.replace("_scale", "_zero_point")].any()
-    step = found["w_scale"]
+    step = found["w_scale"].astype(np.float64)
     assert step.shape == (weight.shape[1],)
     restored = found["w_quantized"].astype(np.float64) * step
     assert (np.abs(restored - weight) <= 0.5001 * step + 1e-9).all()
@@ -73,8 +77,10 @@ def test_scales_are_positive_zero_points_zero_and_weights_within_half_a_step(spe
 def test_the_order_of_calibration_does_not_matter(spec, order):
     weight = drawn(spec)
     data = feeds(0, len(weight))
-    straight = portable(product(weight), CalibrationData(tuple(data)))
-    shuffled = portable(product(weight), CalibrationData(tuple(data[i] for i in order)))
+    straight, shuffled = (
+        RECIPES["portable"].quantize(product(weight), CalibrationData(tuple(each)))
+        for each in (data, [data[i] for i in order])
+    )
     assert straight.SerializeToString() == shuffled.SerializeToString()
 
 
@@ -82,7 +88,8 @@ def test_the_order_of_calibration_does_not_matter(spec, order):
 @given(weights)
 def test_the_quantized_graph_computes_what_its_numbers_say(spec):
     weight = drawn(spec)
-    model = portable(product(weight), CalibrationData(tuple(feeds(0, len(weight)))))
+    data = CalibrationData(tuple(feeds(0, len(weight))))
+    model = RECIPES["portable"].quantize(product(weight), data)
     found = parts(model)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -94,25 +101,70 @@ def test_the_quantized_graph_computes_what_its_numbers_say(spec):
         np.testing.assert_allclose(session.run(None, feed)[0], expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("machine", "flags", "bits"),
+    [
+        ("x86_64", ("avx2",), 7),
+        ("x86_64", ("avx2", "avx512f"), 7),
+        ("x86_64", ("avx2", "avx_vnni"), 8),
+        ("AMD64", ("avx2", "avx512f", "avx512_vnni"), 8),
+        ("aarch64", ("asimd",), 8),
+    ],
+)
+def test_cpus_that_saturate_get_weights_of_seven_bits(machine, flags, bits):
+    assert exact_bits(Device("a CPU", 2, flags, machine, 8)) == bits
+
+
+@settings(max_examples=10, deadline=None)
+@given(weights)
+def test_weights_of_seven_bits_stay_within_them(spec):
+    weight = drawn(spec)
+    data = CalibrationData(tuple(feeds(0, len(weight))))
+    found = parts(Recipe(("MatMul",), bits=7).quantize(product(weight), data))
+    assert np.abs(found["w_quantized"].astype(int)).max() == 64
+
+
 @pytest.fixture(scope="module")
-def quantized(tiny, store):
-    fp32 = trace.trace(tiny, tiny.points, store, silent())
-    return quantize.quantize(tiny, fp32, "portable", 16, store, silent())
+def fp32(tiny, store):
+    return trace.trace(tiny, tiny.points, store, silent())
 
 
-def test_int8_weights_are_the_same_bytes_at_every_point(quantized):
-    first, second = (set(weights_of(graph.path.parent)) for graph in quantized)
-    int8 = {
-        sha
-        for graph in quantized
-        for tensor in onnx.load(graph.path, load_external_data=False).graph.initializer
+@pytest.fixture(scope="module", params=RECIPES)
+def quantized(tiny, store, fp32, request):
+    method = quantize.Method(request.param)
+    return quantize.quantize(tiny, fp32, tiny.calibration(), method, store, silent())
+
+
+@pytest.fixture(scope="module")
+def halved(tiny, store, fp32):
+    method = quantize.Method("nvidia")
+    return quantize.quantize(tiny, fp32, tiny.calibration(), method, store, silent())
+
+
+def int8_weights(graph):
+    """The files of a graph's INT8 weights."""
+    model = onnx.load(graph.path, load_external_data=False)
+    return {
+        entry.value
+        for tensor in model.graph.initializer
         if tensor.data_type == onnx.TensorProto.INT8
         for entry in tensor.external_data
         if entry.key == "location"
-        for sha in [entry.value]
     }
-    assert int8
-    assert int8 <= first & second
+
+
+def norms(model):
+    return sum(node.op_type == "LayerNormalization" for node in model.graph.node)
+
+
+def answers(model, feeds):
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    return np.concatenate([session.run(None, feed)[0] for feed in feeds])
+
+
+def test_int8_weights_are_the_same_bytes_at_every_point(quantized):
+    first, second = map(int8_weights, quantized)
+    assert first == second != set()
 
 
 def test_attention_softmax_norms_and_sums_stay_in_floating_point(quantized):
@@ -122,3 +174,45 @@ def test_attention_softmax_norms_and_sums_stay_in_floating_point(quantized):
         for node in model.graph.node:
             if node.op_type in ("Softmax", "LayerNormalization", "Add", "Gelu"):
                 assert all(makers.get(name) != "DequantizeLinear" for name in node.input), node.name
+
+
+def test_all_zero_points_are_zero(quantized):
+    for graph in quantized:
+        model = graphs.load(graph)
+        found = parts(model)
+        for node in (n for n in model.graph.node if n.op_type in QUANTIZERS):
+            zero = found[node.input[2]]
+            assert zero.dtype == np.int8
+            assert not zero.any()
+
+
+def test_tensorrt_gets_its_products_in_int8_and_the_rest_in_fp16(halved, fp32):
+    for graph, original in zip(halved, fp32, strict=True):
+        model, before = graphs.load(graph), graphs.load(original)
+        makers = {out: node.op_type for node in model.graph.node for out in node.output}
+        for node in model.graph.node:
+            constant = len(node.input) > 1 and makers.get(node.input[1]) == "DequantizeLinear"
+            if constant:
+                assert node.op_type in ("Conv", "Gemm", "MatMul")
+                assert makers[node.input[0]] == "DequantizeLinear"
+        kinds = {str(value.dtype) for value in parts(model).values()}
+        assert {"int8", "float16"} <= kinds
+        assert "float32" not in kinds
+        assert norms(model) == norms(before) > 0
+        assert model.opset_import[0].version <= 20
+        for value in (*model.graph.input, *model.graph.output):
+            assert value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+
+
+def test_tensorrts_graph_answers_as_the_model_does_and_gives_layers_back(halved, fp32, tiny):
+    images = [{"image": image[None]} for image in tiny.calibration()[0]["image"]]
+    for graph, original in zip(halved, fp32, strict=True):
+        truth = answers(graphs.load(original), images)
+        model, twin = graphs.load(graph), graphs.load(quantize.twin(graph))
+        size = np.linalg.norm(truth)
+        assert np.linalg.norm(answers(model, images) - truth) < 0.05 * size
+        mixed = give_back(model, twin, list(layers(model))[:2])
+        assert len(layers(mixed)) == len(layers(model)) - 2
+        assert np.linalg.norm(answers(mixed, images) - truth) < 0.05 * size
+        whole = give_back(model, twin, layers(model))
+        assert np.linalg.norm(answers(whole, images) - truth) < 0.005 * size

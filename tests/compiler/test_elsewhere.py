@@ -21,6 +21,7 @@ description = "somebody's own"
 machines = ["riscv64"]
 backends = ["onnxruntime"]
 precisions = ["fp32"]
+recipe = "portable"
 threads = 1
 """
 

@@ -89,7 +89,7 @@ def test_nothing_is_made_twice(undisturbed):
 @pytest.mark.parametrize(
     ("flags", "redone"),
     [
-        (("--calibration-samples", "7"), {"quantize", "compile", "verify", "profile"}),
+        (("--calibration-samples", "7"), {"smooth", "quantize", "compile", "verify", "profile"}),
         (("--loads", "0,1"), {"profile"}),
         (("--keep", "fastest"), set()),
         (("--points", "queries=8"), {"profile"}),

@@ -12,7 +12,7 @@ CALM = ("--rate", 0.005, "--deadline-ms", 500, "--seconds", 0.5)
 def test_it_compares_the_dispatcher_with_every_point(elastiq, tiny_bundle, kind):
     done = elastiq("replay", tiny_bundle, *CALM, "--arrivals", kind, "--json", check=0)
     results = json.loads(done.stdout)
-    assert set(results["reports"]) == {"deadline", "queries=2", "queries=8"}
+    assert set(results["reports"]) == {"utility", "queries=2", "queries=8"}
     for report in results["reports"].values():
         assert report["requests"] > 0
         assert report["differing"] == report["failed"] == 0

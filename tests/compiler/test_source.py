@@ -81,6 +81,10 @@ def test_a_class_a_factory_and_an_object_are_all_models(tmp_path):
     assert names == {"tiny"}
 
 
+def test_no_more_calibration_data_is_asked_for_than_is_wanted():
+    assert len(source.load(f"{MODELS / 'broken.py'}:Endless").calibration(20)) == 3
+
+
 def test_state_digest_sees_one_changed_weight():
     import torch
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from calibration.data import CalibrationData
-from calibration.recipes import portable
+from calibration.recipes import RECIPES
 from compiler.passes import trace
 from compiler.passes.profile import example
 from compiler.source import Stage
@@ -108,7 +108,8 @@ def model(request, tmp_path_factory):
         outputs,
     )
     int8 = replace(fp32, precision="int8", path=folder / "int8.onnx")
-    graphs.save(portable(graphs.load(fp32), CalibrationData(feeds)), int8.path, int8.weights)
+    quantized = RECIPES["portable"].quantize(graphs.load(fp32), CalibrationData(feeds))
+    graphs.save(quantized, int8.path, int8.weights)
     return {"fp32": fp32, "fp16": replace(fp32, precision="fp16"), "int8": int8}, feeds, truth
 
 

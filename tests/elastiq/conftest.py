@@ -25,7 +25,7 @@ def point(name, score, *engines):
 def options(*costs_and_scores):
     """Options from (p99, score), named by their place; p50 is the same as p99."""
     return tuple(
-        Option(str(place), score, cost, cost, cost)
+        Option(str(place), score, cost, cost, cost, cost)
         for place, (cost, score) in enumerate(costs_and_scores)
     )
 
@@ -38,16 +38,36 @@ def table(costs, slowdown=None):
     return LatencyTable("test device", True, {}, tuple(rows))
 
 
-def dispatcher(costs=(("small", 0.001), ("large", 0.004)), name="deadline", load=0.0, **given):
+class Clock:
+    """A clock that moves on by a second whenever it is looked at: nothing known stays good."""
+
+    def __init__(self, step=1.0):
+        self.now, self.step = 0.0, step
+
+    def __call__(self):
+        self.now += self.step
+        return self.now
+
+
+def dispatcher(
+    costs=(("small", 0.001), ("large", 0.004)), name="deadline", load=0.0, clock=None, **given
+):
     """A dispatcher over points with these costs, each more accurate than the one before."""
     costs = dict(costs)
     points = [point(name, 0.5 + 0.1 * place) for place, name in enumerate(costs)]
-    return Dispatcher(points, table(costs, 3.0), policy(name, **given), lambda: load)
+    return Dispatcher(
+        points, table(costs, 3.0), policy(name, **given), lambda: load, clock=clock or Clock()
+    )
 
 
 @pytest.fixture(scope="session")
 def make():
     """The makers of invented points, tables and dispatchers."""
     return SimpleNamespace(
-        latency=latency, point=point, options=options, table=table, dispatcher=dispatcher
+        latency=latency,
+        point=point,
+        options=options,
+        table=table,
+        dispatcher=dispatcher,
+        clock=Clock,
     )

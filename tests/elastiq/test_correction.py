@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elastiq.correction import HALF_LIFE, HIGHEST, LOWEST, Correction
+from elastiq.correction import HALF_LIFE, HIGHEST, LOWEST, Correction, Extra
 
 times = st.floats(allow_nan=True, allow_infinity=True)
 
@@ -17,6 +17,7 @@ def test_it_stays_within_bounds_whatever_it_is_told(runs):
         now[0] += pause
         correction.learn(actual, predicted)
         assert LOWEST <= correction.factor <= HIGHEST
+        assert 0.0 <= correction.excess <= HIGHEST
 
 
 @given(st.floats(1e-6, 1e6))
@@ -46,3 +47,28 @@ def test_it_goes_back_to_one_in_time():
     now[0] += 10 * HALF_LIFE
     correction.learn(3.0, 1.0)
     assert correction.factor < 1.3 < learnt
+
+
+def test_it_tells_a_spread_from_a_slowdown():
+    steady, spread = Correction(lambda: 0.0), Correction(lambda: 0.0)
+    for turn in range(400):
+        steady.learn(1.5, 1.0)
+        spread.learn(3.0 if turn % 10 == 0 else 1.0, 1.0)
+    assert steady.factor == pytest.approx(1.5, rel=0.01) and steady.excess < 0.02
+    assert spread.factor == pytest.approx(1.0, rel=0.05)
+    assert spread.excess == pytest.approx(0.2, rel=0.5)  # one in ten is longer by 2
+
+
+@given(st.lists(times))
+def test_what_comes_on_top_is_never_less_than_nothing(runs):
+    extra = Extra()
+    for seconds in runs:
+        extra.learn(seconds)
+        assert 0.0 <= extra.seconds < float("inf")
+
+
+def test_what_comes_on_top_follows_what_lasts_and_not_one_odd_run():
+    extra = Extra()
+    for turn in range(100):
+        extra.learn(1.0 if turn == 50 else 0.002)
+    assert extra.seconds == pytest.approx(0.002, rel=0.01)

@@ -89,7 +89,7 @@ def test_an_answer_that_verification_did_not_see_is_wrong(fixed, samples, spoil)
 
 def test_an_output_that_is_missing_is_wrong_too(fixed, samples):
     worker = fixed(lambda name, inputs: {})
-    assert replay({"a": worker}, np.zeros(3), samples, 10.0, slices=1)["a"].differing == 3
+    assert replay({"a": worker}, np.zeros(3), samples, 10.0)["a"].differing == 3
 
 
 def test_a_failing_engine_is_counted(fixed, samples):
@@ -110,7 +110,7 @@ def test_requests_go_out_at_their_moments_whatever_became_of_the_first(fixed, sa
             time.sleep(0.3)
         return answer(name, inputs)
 
-    report = replay({"a": fixed(execute)}, np.linspace(0, 0.1, 11), samples, 0.25, slices=1)["a"]
+    report = replay({"a": fixed(execute)}, np.linspace(0, 0.1, 11), samples, 0.25)["a"]
     assert report.late == 1  # the first
     assert report.refused >= 1  # those whose deadline passed behind it
     assert report.late + report.refused + report.in_time == 11
@@ -118,7 +118,7 @@ def test_requests_go_out_at_their_moments_whatever_became_of_the_first(fixed, sa
 
 def test_a_full_queue_counts_as_refused(fixed, samples):
     worker = fixed(lambda name, inputs: time.sleep(0.2) or answer(name, inputs), limit=1)
-    report = replay({"a": worker}, np.linspace(0, 0.05, 6), samples, 10.0, slices=1)["a"]
+    report = replay({"a": worker}, np.linspace(0, 0.05, 6), samples, 10.0)["a"]
     assert report.refused >= 3
     assert report.in_time == 6 - report.refused
 
@@ -133,7 +133,7 @@ def test_contenders_take_turns_with_the_same_traffic(fixed, samples):
 
         return fixed(execute)
 
-    replay({n: contender(n) for n in "ab"}, np.linspace(0, 0.2, 21), samples, 10.0, slices=4)
+    replay({n: contender(n) for n in "ab"}, np.linspace(0, 2.0, 21), samples, 10.0)
     sent = {n: [x for name, x in turns if name == n] for n in "ab"}
     assert sent["a"] == sent["b"] and len(sent["a"]) == 21
     order = [name for name, _ in itertools.groupby(turns, key=lambda turn: turn[0])]
@@ -185,7 +185,7 @@ def overload(samples):
         }
         moments = arrivals.step(1.0 / cost, 3.0, seed=3)  # a burst at twice its capacity
         try:
-            return replay(workers, moments, samples, deadline=2.0 * cost, slices=1)
+            return replay(workers, moments, samples, deadline=2.0 * cost)
         finally:
             for worker in workers.values():
                 worker.close()

@@ -91,3 +91,9 @@ class HoldsNan(Base):
         x = np.ones((8, 4), np.float32)
         x[5, 2] = np.nan
         yield {"input": x}
+
+
+class Endless(Base):
+    def calibration(self):
+        while True:
+            yield {"input": np.ones((8, 4), np.float32)}

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from compiler.passes.quantize import quantize
+from compiler.passes.quantize import Method, quantize
 from compiler.passes.trace import trace
 from compiler.passes.unify import unify
 from compiler.progress import silent
@@ -21,7 +21,8 @@ def traced(tiny, store):
 
 @pytest.fixture(scope="module")
 def int8(tiny, traced, store):
-    return unify(quantize(tiny, traced, "portable", 16, store, silent()), store, silent())
+    made = quantize(tiny, traced, tiny.calibration(), Method(), store, silent())
+    return unify(made, store, silent())
 
 
 def run(model, feeds):

@@ -7,17 +7,20 @@ import onnx
 import onnxruntime
 import pytest
 
+from calibration.data import CalibrationData
+from calibration.recipes import Recipe
 from compiler.passes import quantize, trace
 from compiler.progress import silent
 from elastiq.protocols import RunnerOptions
 from elastiq.runners import onnxruntime as runner
 from targets import graphs, vnni
+from tests.calibration.test_recipes import product
 
 
 @pytest.fixture(scope="module")
 def graph(tiny, store):
     fp32 = trace.trace(tiny, tiny.points[1:], store, silent())
-    return quantize.quantize(tiny, fp32, "portable", 16, store, silent())[0]
+    return quantize.quantize(tiny, fp32, tiny.calibration(), quantize.Method(), store, silent())[0]
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,14 @@ def test_every_quantized_product_becomes_one_integer_product(graph):
     onnx.checker.check_model(after, full_check=False)
 
 
+def test_products_in_fp16_are_left_alone(tiny, store):
+    fp32 = trace.trace(tiny, tiny.points[1:], store, silent())
+    method = quantize.Method("nvidia")
+    (half,) = quantize.quantize(tiny, fp32, tiny.calibration(), method, store, silent())
+    kinds = [node.op_type for node in vnni.lower(graphs.load(half)).graph.node]
+    assert "MatMulIntegerToFloat" not in kinds
+
+
 def test_weights_keep_their_bytes(graph):
     def int8(model):
         tensors = (onnx.numpy_helper.to_array(t) for t in model.graph.initializer)
@@ -67,6 +78,14 @@ def test_the_runner_computes_what_the_portable_graph_says(graph, images, tmp_pat
         expected = truth.run(None, feed)[0]
         actual = engine(feed)["logits"]
         assert np.abs(actual - expected).max() <= 0.02 * np.abs(expected).max()
+
+
+def test_weights_of_seven_bits_are_exact_in_the_fastest_kernel():
+    model = product(np.ones((64, 8), np.float32))
+    largest = {"x": np.ones((1, 64), np.float32)}
+    int8 = Recipe(("MatMul",), bits=7).quantize(model, CalibrationData((largest,)))
+    session = onnxruntime.InferenceSession(vnni.lower(int8).SerializeToString())
+    np.testing.assert_allclose(session.run(None, largest)[0], 64, rtol=0.01)
 
 
 def test_extreme_values_do_not_saturate(tmp_path):

@@ -1,0 +1,130 @@
+"""The point that is worth most: to the request it answers, and to those who come after it.
+
+A slow, accurate answer takes time from the requests behind it. What that time is worth is computed
+as for any queue: from how fast requests arrive, how long each may wait, and what the points cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import exp, inf, log
+
+from elastiq.policies import Decision, Option, Situation
+from elastiq.worth import CELLS, CHANCES, LONGEST, Values, Worth
+
+TYPICAL = float(CHANCES[0])
+LIKELY = float(CHANCES[0] + CHANCES[1])
+SHORTEST, LONGEST_GIVEN = 1e-6, 1e6  # seconds
+GIVEN_STEP = 0.2  # of the logarithm of the time given: such times are alike
+PLANS = 256  # kept
+NONE_FITS = -1
+WORDS = "worth most to all: {:.1f} ms left, {} behind, one arriving every {:.2f} ms"
+LATE = "the fastest: none is in time within {:.1f} ms"
+
+# Options, time between arrivals, time given, what a shift costs.
+_Key = tuple[int, float | None, int, float]
+
+
+@dataclass
+class Utility:
+    """Weighs the chance of each point to answer in time, its score, and what is left to others.
+
+    Another point than the present one must be worth more by `stay`, a share of a right answer.
+    """
+
+    stay: float = 0.005
+    name = "utility"
+    _worth: Worth = field(default_factory=Worth, init=False, repr=False, compare=False)
+    _plans: dict[_Key, _Plan] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def choose(self, options: tuple[Option, ...], situation: Situation) -> Decision:
+        _, slacks, current, pace, given, waking, shifting = situation
+        if given is None and (given := _given(slacks)) is None:
+            best = max(range(len(options)), key=lambda i: (options[i].score, -options[i].typical))
+            return Decision(best, "the most accurate: no deadline")
+        given = min(LONGEST_GIVEN, max(SHORTEST, given))
+        key = id(options), pace, round(log(given) / GIVEN_STEP), shifting
+        plan = self._plans.get(key)
+        if plan is None or plan.options is not options:
+            plan = self._plan(options, key)
+        left = inf if slacks[0] is None else slacks[0]
+        behind = len(slacks) - 1
+        waited = None if behind == 0 else 0.0 if slacks[1] is None else max(0.0, given - slacks[1])
+        best = plan.best(left, waited, current, self.stay, waking, shifting)
+        if best == NONE_FITS:
+            return Decision(_fastest(options), LATE, (1e3 * left,))
+        return Decision(best, WORDS, (1e3 * left, behind, 1e3 * (pace or inf)))
+
+    def _plan(self, options: tuple[Option, ...], key: _Key) -> _Plan:
+        if len(self._plans) >= PLANS:
+            self._plans.clear()
+        _, pace, level, shifting = key
+        given = exp(GIVEN_STEP * level)
+        values = self._worth(options, given, inf if pace is None else pace, shifting)
+        plan = self._plans[key] = _Plan(options, given, values)
+        return plan
+
+
+def _given(slacks: tuple[float | None, ...]) -> float | None:
+    """How long requests may take from their arrival; None where nobody waits for a deadline."""
+    return max((slack for slack in slacks if slack is not None), default=None)
+
+
+def _fastest(options: tuple[Option, ...]) -> int:
+    return min(range(len(options)), key=lambda index: options[index].typical)
+
+
+class _Plan:
+    """All that can be said of the options before a request comes: a choice must cost much less
+    than a run."""
+
+    def __init__(self, options: tuple[Option, ...], given: float, values: Values) -> None:
+        self.options = options
+        self._values = values
+        self._cells = cells = CELLS / (LONGEST * given)  # in a second
+        self._options = [
+            (
+                index,
+                option.score,
+                option.score * LIKELY,
+                option.score * TYPICAL,
+                option.typical,
+                option.likely,
+                option.worst,
+                min(CELLS, round(option.mean * cells)),
+            )
+            for index, option in enumerate(options)
+        ]
+
+    def best(
+        self,
+        left: float,
+        waited: float | None,
+        current: int | None,
+        stay: float,
+        waking: float,
+        shifting: float,
+    ) -> int:
+        """The best option, or NONE_FITS; `waited` is for how long the next in line has, if any."""
+        after = self._values.arriving if waited is None else self._values.waiting
+        most, cells = CELLS, self._cells
+        here = min(most, max(0, int(((waited or 0.0) + waking) * cells)))
+        there = min(most, here + int(shifting * cells))
+        left_here = left - waking
+        left_there = left_here - shifting
+        best, highest = NONE_FITS, -1.0
+        for index, surely, likely, maybe, typical, nine, worst, run in self._options:
+            if index == current:
+                within, done, worth = left_here, here, stay
+            else:
+                within, done, worth = left_there, there, 0.0
+            if typical > within:
+                continue
+            worth += surely if worst <= within else likely if nine <= within else maybe
+            worth += after[index][run + done]
+            if worth > highest:
+                best, highest = index, worth
+        return best
+
+
+policy = Utility

@@ -1,0 +1,121 @@
+"""What requests yet to come are worth to a server, by how long the first of them has waited.
+
+One server, first come first served, arrivals at random: at the end of each run, all that matters is
+how long the next request has waited, and which point ran. The points form a Markov decision process
+over both; its value, found once per situation and kept, tells what the time that a run takes would
+have earned, and what a change of points costs those who come after it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp, log
+
+import numpy as np
+
+from elastiq.policies import Option
+
+CHANCES = np.array((0.5, 0.4, 0.1))  # of a run as long as the p50, the p90 and the p99
+HORIZON = 0.99  # what the next request counts, beside this one: about a hundred of them matter
+LONGEST = 1.5  # waits that are looked at: when the one behind is lost, others wait behind it
+STATES = 18
+CELLS = 180  # of `LONGEST`, for looking up what was found
+STEP = 0.3  # situations that differ by less, as logarithms, are one
+SHIFT_STEP = 0.1  # of what a change of points costs, as a share of an average run
+RAREST, FASTEST = 8.0, 0.02  # bounds of the time between arrivals, in times that one is given
+KEPT = 4096  # situations
+ROUNDS = 200
+ENOUGH = 1e-3  # of a right answer: values so near to each other will do
+
+WAITS = np.linspace(0.0, LONGEST, STATES + 1)
+SOONER = np.minimum(0.0, (WAITS[1:] + WAITS[:-1]) / 2 - WAITS[:, None])
+TO_CELLS = np.array(  # from values by wait to values by cell
+    [
+        np.interp(np.arange(2 * CELLS + 1) * LONGEST / CELLS, WAITS, one)
+        for one in np.eye(STATES + 1)
+    ]
+)
+
+# Scores, how slow points are, how rare requests are, what a change of points costs.
+Key = tuple[tuple[float, ...], int, int, int]
+
+
+@dataclass(frozen=True)
+class Values:
+    """What follows a run of a point is worth, by cells of time up to twice `LONGEST`; the last
+    half are alike.
+
+    Lists of numbers, because a look at one must cost next to nothing.
+    """
+
+    waiting: list[list[float]]  # by the wait of the next request at the end of the run
+    arriving: list[list[float]]  # by the time the run takes, where nobody waits at its beginning
+
+
+class Worth:
+    """Finds values and keeps them: a device meets the same few situations again and again."""
+
+    def __init__(self) -> None:
+        self._solved: dict[Key, Values] = {}
+
+    def __call__(
+        self, options: tuple[Option, ...], given: float, pace: float, shifting: float
+    ) -> Values:
+        """What follows a run is worth; `pace` is the mean time between arrivals."""
+        cost, scores = sum(o.mean for o in options), tuple(o.score for o in options)
+        slow, rare = _level(cost / given), _level(min(RAREST, max(FASTEST, pace / given)))
+        shift = round(shifting * len(options) / cost / SHIFT_STEP)
+        key = scores, slow, rare, shift
+        if key not in self._solved:
+            if len(self._solved) >= KEPT:
+                self._solved.clear()
+            # The shape of the costs is that of the options that came first; their size varies.
+            self._solved[key] = solve(
+                options, cost / exp(STEP * slow), exp(STEP * rare), SHIFT_STEP * shift
+            )
+        return self._solved[key]
+
+
+def _level(ratio: float) -> int:
+    return round(log(max(ratio, 1e-9)) / STEP)
+
+
+def solve(options: tuple[Option, ...], given: float, rarity: float, shift: float) -> Values:
+    """Value iteration, with refusing a request as one more choice.
+
+    `rarity` is the mean time between arrivals as a share of the time that requests are given, and
+    `shift` what a change of points costs as a share of an average run.
+    """
+    runs = np.array([(option.typical, option.likely, option.worst) for option in options]) / given
+    shifting = shift * sum(option.mean for option in options) / len(options) / given
+    # By whether the point ran last, by point, by length of the run, and by wait of the request.
+    done = WAITS + runs[..., None] + np.array((0.0, shifting))[:, None, None, None]
+    scores = np.array([option.score for option in options])
+    earned = scores[:, None] * (CHANCES @ (done <= 1.0))
+    # The wait of the next is what this one waited and took, less the time between their arrivals.
+    next_waits = _waits_after(rarity)
+    ends = np.minimum(done * (STATES / LONGEST), STATES)
+    near = np.maximum(0.0, 1.0 - np.abs(ends[..., None] - np.arange(STATES + 1)))
+    moves = np.einsum("sacwv,c->sawv", near, CHANCES)
+    moves = moves @ next_waits
+    value = np.zeros((len(options), STATES + 1))  # by the point that ran last, and by wait
+    for _ in range(ROUNDS):
+        same, other = earned + HORIZON * (moves @ value[..., None])[..., 0]
+        refused = HORIZON * value @ next_waits.T
+        better = np.maximum(np.maximum(same, refused), other.max(axis=0))
+        # Only differences count, and they are found long before the values are.
+        gained = better - value
+        value = better
+        if gained.max() - gained.min() < ENOUGH:
+            break
+    return Values(
+        (HORIZON * value @ TO_CELLS).tolist(), (HORIZON * value @ next_waits.T @ TO_CELLS).tolist()
+    )
+
+
+def _waits_after(rarity: float) -> np.ndarray:
+    """How likely the next request has waited so long, when the first is done after such a time."""
+    at_most = np.ones((STATES + 1, STATES + 2))
+    at_most[:, 0] = 0.0
+    at_most[:, 1:-1] = np.exp(SOONER / rarity)
+    return np.diff(at_most)

@@ -1,0 +1,121 @@
+"""The utility policy: what it picks, and what must hold for any points, queue and traffic."""
+
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elastiq.policies import Situation, policy
+
+FAST, RIGHT = (1.0, 0.6), (4.0, 0.9)
+RARELY, OFTEN = 100.0, 1.2  # seconds between requests
+any_time = st.none() | st.floats(allow_nan=False)
+
+
+def choose(options, slacks, current=None, **situation):
+    return policy("utility").choose(options, Situation(0.0, tuple(slacks), current, **situation))
+
+
+def pick(options, slacks, current=None, pace=RARELY, given=10.0):
+    return choose(options, slacks, current=current, pace=pace, given=given).index
+
+
+def test_a_lone_request_gets_the_most_accurate_that_is_in_time(make):
+    options = make.options(FAST, (2.0, 0.7), RIGHT)
+    assert [pick(options, [left]) for left in (10.0, 4.5, 3.5, 2.5, 1.5)] == [2, 2, 1, 1, 0]
+
+
+def test_time_is_dear_where_requests_come_often(make):
+    options = make.options(FAST, RIGHT)
+    assert pick(options, [5.0], pace=RARELY, given=5.0) == 1
+    assert pick(options, [5.0], pace=OFTEN, given=5.0) == 0
+
+
+def test_whoever_waits_behind_counts(make):
+    options = make.options(FAST, RIGHT)
+    assert pick(options, [10.0, 9.5], pace=5.0) == 1
+    assert pick(options, [10.0, 3.0], pace=5.0) == 0
+
+
+def test_a_chance_counts_for_what_it_is(make):
+    sure, risky = make.options(FAST)[0], make.options((2.0, 0.9))[0]
+    risky = risky._replace(typical=1.0, likely=5.0, worst=6.0)  # in time half of the time
+    assert pick((sure, risky), [4.0]) == 0
+    assert pick((sure, risky), [5.5]) == 1  # nine times in ten
+
+
+def test_it_stays_where_little_would_be_won(make):
+    options = make.options((1.0, 0.9), (1.0, 0.903))
+    assert pick(options, [10.0], current=0) == 0
+    assert pick(options, [10.0], current=None) == 1
+
+
+def test_what_a_shift_costs_counts_for_all_who_come_after(make):
+    options = make.options((1.0, 0.80), (1.05, 0.83))
+    traffic = {"pace": 1.3, "given": 4.0, "current": 0}
+    assert choose(options, [4.0, 3.5], **traffic).index == 1
+    assert choose(options, [4.0, 3.5], shifting=1.0, **traffic).index == 0
+
+
+def test_with_no_deadline_it_is_as_right_as_it_can_be(make):
+    options = make.options(FAST, RIGHT, (5.0, 0.9))
+    assert pick(options, [None], given=None) == 1
+    assert "no deadline" in choose(options, [None]).why
+
+
+def test_where_none_is_in_time_it_is_as_fast_as_it_can_be(make):
+    decision = choose(make.options(RIGHT, FAST), [0.5], pace=OFTEN, given=10.0)
+    assert decision.index == 1
+    assert "none is in time within 500.0 ms" in decision.why
+
+
+def test_it_says_why(make):
+    options = make.options((0.001, 0.6), (0.004, 0.9))
+    why = choose(options, [0.004, 0.005], pace=0.003, given=0.01).why
+    assert "4.0 ms left, 1 behind, one arriving every 3.00 ms" in why
+
+
+def test_the_same_question_has_the_same_answer_however_often(make):
+    """What was found is kept by situation: nothing that was asked in between may show."""
+    ours = policy("utility")
+    asked = [
+        (make.options(*costs), Situation(0.0, slacks, current, pace, given))
+        for costs in ((FAST, RIGHT), (RIGHT, FAST), (FAST, (2.0, 0.7), RIGHT))
+        for slacks in ((3.0,), (9.0, 6.0))
+        for current in (None, 0)
+        for pace in (None, 1.0, 3.0)
+        for given in (10.0, 20.0)
+    ]
+    first = [ours.choose(*question).index for question in asked]
+    assert [ours.choose(*question).index for question in reversed(asked)][::-1] == first
+    assert [policy("utility").choose(*question).index for question in asked] == first
+
+
+@given(
+    st.lists(st.tuples(st.floats(1e-6, 1e3), st.floats(0.0, 1.0)), min_size=1, max_size=6),
+    st.lists(any_time, min_size=1, max_size=5),
+    st.none() | st.floats(0.0, inf),
+    any_time,
+    st.floats(0.0, 10.0),
+    st.floats(0.0, 10.0),
+    st.data(),
+)
+def test_any_situation_is_answered(make, costs, slacks, pace, given, waking, shifting, data):
+    options = make.options(*costs)
+    current = data.draw(st.none() | st.integers(0, len(options) - 1))
+    situation = Situation(0.0, tuple(slacks), current, pace, given, waking, shifting)
+    decision = policy("utility").choose(options, situation)
+    assert 0 <= decision.index < len(options) and decision.why
+
+
+@given(st.floats(0.05, 20.0), st.floats(0.05, 20.0), st.floats(0.1, 10.0))
+def test_rarer_requests_never_cost_accuracy(make, one, other, left):
+    options = make.options(FAST, (2.0, 0.75), RIGHT)
+    often, rarely = sorted((one, other))
+    assert pick(options, [left], pace=often) <= pick(options, [left], pace=rarely)
+
+
+@pytest.mark.parametrize("pace", [None, inf])
+def test_a_first_request_is_taken_for_a_lone_one(make, pace):
+    assert pick(make.options(FAST, RIGHT), [10.0], pace=pace) == 1

@@ -40,7 +40,7 @@ class Bundle:
         self._driver: Driver = plugins.load("elastiq.drivers", self.manifest.driver, "driver")
         for name, record in self.manifest.files.items():
             _check_size(inside(path, name), record.size)
-        self.table = self._read_table()
+        self._table = self._read_table()
 
     def __enter__(self) -> Bundle:
         return self
@@ -52,6 +52,22 @@ class Bundle:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def measured(self) -> bool:
+        """Whether any device's latency table came along."""
+        return self._table is not None
+
+    @property
+    def table(self) -> LatencyTable:
+        """The table measured on this device, else the first there is."""
+        if self._table is None:
+            raise BundleError(
+                f"the engines of {self.path} were compiled for {self.manifest.target} where they "
+                "could not run, and were measured nowhere yet: no policy can choose between them. "
+                "On such a device, `elastiq check` runs them, and Bundle.execute at a named point"
+            )
+        return self._table
 
     def point(self, name: str) -> PointRecord:
         try:
@@ -95,9 +111,10 @@ class Bundle:
 
     def serve(self, policy: str = "utility", **options: Any) -> Worker:
         """A worker whose dispatcher picks the point for each request from the device's load."""
+        table = self.table  # what was never measured is refused before anything is loaded
         for point in self.manifest.points:
             self.warm(point.name)
-        return serve(self.manifest.points, self.table, self.execute, policy, **options)
+        return serve(self.manifest.points, table, self.execute, policy, **options)
 
     def warm(self, point: str) -> None:
         """Load a point and run it once: a first run is slower than what the table promises."""
@@ -154,11 +171,10 @@ class Bundle:
             self._checked.add(name)
         return path
 
-    def _read_table(self) -> LatencyTable:
-        """The table measured on this device, else the first there is."""
+    def _read_table(self) -> LatencyTable | None:
         names = [name for name in self.manifest.files if name.startswith("profiles/")]
         if not names:
-            raise BundleError(f"{self.path} holds no latency table")
+            return None
         own = f"profiles/{device.this().name}.json"
         path = self._trusted(own if own in names else names[0])
         try:

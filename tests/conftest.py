@@ -11,8 +11,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+PLUGINS = ROOT / "tests" / "plugins"
+sys.path.append(str(PLUGINS))  # as if installed: a package with a backend, found by entry point
 MODELS = ROOT / "tests" / "models"
 TINY = f"{MODELS / 'tiny.py'}:Tiny"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def device_cache(tmp_path_factory):
+    """What runners keep on this device is kept for one run of the tests."""
+    os.environ["ELASTIQ_CACHE"] = str(tmp_path_factory.mktemp("device"))
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +53,7 @@ def elastiq(store_folder):
             env={
                 **os.environ,
                 "ELASTIQ_STORE": str(store_folder),
-                "PYTHONPATH": str(ROOT),
+                "PYTHONPATH": f"{ROOT}{os.pathsep}{PLUGINS}",
                 **environment,
             },
             capture_output=True,

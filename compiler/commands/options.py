@@ -51,12 +51,20 @@ _BUILDING = (
     click.option(
         "--backend", "backends", multiple=True, callback=_listed, help="Only this backend."
     ),
+    click.option(
+        "--set", "settings", multiple=True, callback=_listed, help="backend.setting=value."
+    ),
     click.option("--precision", "precisions", multiple=True, callback=_listed, help="Only this."),
     click.option(
         "--accuracy-drop", type=float, help="Points of accuracy an engine may cost. [0.5]"
     ),
     click.option(
         "--budget-seconds", type=float, help="At most, per point, on giving layers back. [600]"
+    ),
+    click.option("--build-seconds", type=float, help="At most, to build an engine. [600]"),
+    click.option("--build-memory", type=float, help="GiB at most, to build an engine. [all]"),
+    click.option(
+        "--retry", is_flag=True, default=None, help="Build again what could not be built before."
     ),
     click.option(
         "--sensitivity/--no-sensitivity",

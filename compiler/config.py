@@ -18,6 +18,7 @@ class Config:
     """The settings of a build: the keys of elastiq.toml, and the options of `elastiq build`."""
 
     model: str = ""
+    onnx: tuple[str, ...] = ()  # instead of a model, a file for each point: queries=16:q16.onnx
     target: str = "cpu-x86"
     points: tuple[str, ...] = ()  # queries=16,32: only these values of the knob
     backends: tuple[str, ...] = ()  # none: those of the target

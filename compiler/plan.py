@@ -48,8 +48,10 @@ class Plan:
 
 def plan(config: Config) -> Plan:
     """Resolve a configuration, or say which of its names is wrong."""
-    if not config.model:
+    if not config.model and not config.onnx:
         raise ElastiqError("no model named. Try: elastiq build zoo.perceiver:model -t cpu-x86")
+    if config.model and config.onnx:
+        raise ElastiqError(f"name either the model {config.model} or ONNX files, not both")
     chosen = target(config.target)
     settings = configured((*chosen.settings, *config.settings))
     backends, absent = _backends(config.backends, chosen)
@@ -69,7 +71,10 @@ def plan(config: Config) -> Plan:
     method = config.recipe or chosen.recipe
     recipe(method)
     ranges.method(config.ranges)
-    model = source.load(config.model)
+    if config.onnx:
+        model = source.load_onnx(config.onnx, config.calibration)
+    else:
+        model = source.load(config.model, config.points, config.calibration)
     output = Path(config.output or f"{model.name}.elastiq")
     check_output(output)
     return Plan(

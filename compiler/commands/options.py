@@ -40,6 +40,12 @@ def building(function: Decorated) -> Decorated:
 
 _BUILDING = (
     click.argument("model", required=False),
+    click.option(
+        "--onnx",
+        multiple=True,
+        callback=_listed,
+        help="Instead of MODEL, a file for each point: queries=16:vit_q16.onnx.",
+    ),
     click.option("-t", "--target", help="The device to build for; see `elastiq targets`."),
     click.option("--points", multiple=True, callback=_listed, help="Only these: queries=16,32,64."),
     click.option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,16 @@ class Driver:
         self._call("cuInit", 0)
         self._device = ctypes.c_int()
         self._call("cuDeviceGet", ctypes.byref(self._device), 0)
-        self._context = ctypes.c_void_p()
-        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), self._device)
+
+    @cached_property
+    def _context(self) -> ctypes.c_void_p:
+        """Made when it is first needed: it takes memory of the GPU."""
+        context = ctypes.c_void_p()
+        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._device)
+        return context
+
+    def enter(self) -> None:
+        """Make the context that of this thread, as all that follows takes for granted."""
         self._call("cuCtxSetCurrent", self._context)
 
     @property
@@ -41,6 +49,7 @@ class Driver:
         return f"SM{found[0]}{found[1]}"
 
     def stream(self) -> int:
+        self.enter()
         made = ctypes.c_void_p()
         self._call("cuStreamCreate", ctypes.byref(made), 0)
         return made.value or 0
@@ -54,7 +63,6 @@ class Driver:
         self._call("cuMemFree_v2", ctypes.c_uint64(address))
 
     def upload(self, address: int, array: np.ndarray, stream: int) -> None:
-        self._call("cuCtxSetCurrent", self._context)  # a thread may be new to it
         size = ctypes.c_size_t(array.nbytes)
         where = ctypes.c_uint64(address)
         self._call(
@@ -75,6 +83,9 @@ class Driver:
             size,
             ctypes.c_void_p(stream),
         )
+
+    def end(self, stream: int) -> None:
+        self._call("cuStreamDestroy_v2", ctypes.c_void_p(stream))
 
     def wait(self, stream: int) -> None:
         self._call("cuStreamSynchronize", ctypes.c_void_p(stream))

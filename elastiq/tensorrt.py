@@ -108,10 +108,12 @@ class PlanEngine:
         fixed: Arrays | None = None,
     ) -> None:
         self._driver = driver
-        self._loader = runtime.Runtime(_messages(runtime))  # it must outlive its engines
+        driver.enter()
+        self._messages = _messages(runtime)
+        self._loader = runtime.Runtime(self._messages)  # it must outlive its engines
         self._engine = self._loader.deserialize_cuda_engine(made)
         if self._engine is None:
-            raise EngineError(f"the plan does not load: {'; '.join(self._loader.logger.said)}")
+            raise EngineError(f"the plan does not load: {'; '.join(self._messages.said)}")
         self._context = self._engine.create_execution_context()
         self._stream = driver.stream()
         fixed = fixed or {}
@@ -145,11 +147,10 @@ class PlanEngine:
 
     def __call__(self, inputs: Arrays) -> dict[str, np.ndarray]:
         with self._lock:
+            self._driver.enter()  # this thread may be new to it
             for name in self._inputs:
-                spec, array = self._specs[name], inputs[name]
-                if array.shape != spec.shape or array.dtype != spec.dtype:
-                    raise EngineError(f"{name} is {array.dtype}{list(array.shape)}")
-                self._driver.upload(self._memory[name], np.ascontiguousarray(array), self._stream)
+                array = _checked(inputs, self._specs[name])
+                self._driver.upload(self._memory[name], array, self._stream)
             if not self._context.execute_async_v3(self._stream):
                 raise EngineError("the plan failed to run")
             answers = {}
@@ -160,6 +161,17 @@ class PlanEngine:
             return answers
 
     def close(self) -> None:
+        self._driver.enter()
         for address in self._memory.values():
             self._driver.free(address)
+        self._driver.end(self._stream)
         del self._context, self._engine
+
+
+def _checked(inputs: Arrays, spec: TensorSpec) -> np.ndarray:
+    array = inputs.get(spec.name)
+    if array is None:
+        raise EngineError(f"input {spec.name} is missing")
+    if array.shape != spec.shape or array.dtype != spec.dtype:
+        raise EngineError(f"input {spec.name} is {array.dtype}{list(array.shape)}")
+    return np.ascontiguousarray(array)

@@ -6,17 +6,19 @@ from torch.nn import functional as F
 
 
 class ConvStem(nn.Module):
-    """An image as tokens: two overlapping convolutions down to 8x8 patches, plus learnt positions.
+    """An image as tokens: two overlapping convolutions, plus learnt positions.
+
+    A token stands for a patch of twice the `stride`.
 
     Overlap, because a patch grid cuts small figures apart, and a model of this size would spend
     its training on putting them together again.
     """
 
-    def __init__(self, channels: int, dim: int, image: int) -> None:
+    def __init__(self, channels: int, dim: int, image: int, stride: int = 4) -> None:
         super().__init__()
-        self.coarse = nn.Conv2d(channels, dim // 3, 7, stride=4, padding=3)
+        self.coarse = nn.Conv2d(channels, dim // 3, 7, stride=stride, padding=3)
         self.patches = nn.Conv2d(dim // 3, dim, 3, stride=2, padding=1)
-        self.positions = nn.Parameter(0.02 * torch.randn((image // 8) ** 2, dim))
+        self.positions = nn.Parameter(0.02 * torch.randn((image // (2 * stride)) ** 2, dim))
 
     def forward(self, image: Tensor) -> Tensor:
         patches = self.patches(F.gelu(self.coarse(image)))

@@ -40,12 +40,14 @@ class PatchEmbedding(nn.Module):
 class Attention(nn.Module):
     """Multi-head attention of `x` to `context`; self-attention where they are the same tensor."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, width: int | None = None) -> None:
+        """`width` is that of a head, if the heads do not share the dimensions out."""
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(dim, dim)
-        self.key_value = nn.Linear(dim, 2 * dim)
-        self.out = nn.Linear(dim, dim)
+        inner = heads * width if width else dim
+        self.query = nn.Linear(dim, inner)
+        self.key_value = nn.Linear(dim, 2 * inner)
+        self.out = nn.Linear(inner, dim)
 
     def forward(self, x: Tensor, context: Tensor, bias: Tensor | None = None) -> Tensor:
         """`bias` is added to the scores: [heads, tokens of x, tokens of context]."""

@@ -99,13 +99,13 @@ def render(part: str, slots: np.ndarray, side: int, rng: np.random.Generator) ->
 
 def test_set(n: int = 4000) -> Batch:
     """The fixed test canvases, from test digits only; a smaller `n` gives the first of them."""
-    return fixed(canvases, n)
+    return fixed(canvases, "test", n, seed=2)
 
 
-def fixed(draw: Draw, n: int) -> Batch:
-    """The same `n` canvases of test digits at each call."""
-    rng = np.random.default_rng(2)
-    chunks = [draw("test", 500, rng) for _ in range(-(-n // 500))]
+def fixed(draw: Draw, part: str, n: int, seed: int) -> Batch:
+    """The same `n` canvases at each call, and the first of them for a smaller `n`."""
+    rng = np.random.default_rng(seed)
+    chunks = [draw(part, 500, rng) for _ in range(-(-n // 500))]
     return Batch(*(torch.cat(parts)[:n] for parts in zip(*chunks, strict=True)))
 
 

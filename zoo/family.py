@@ -7,6 +7,7 @@ import numpy as np
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from zoo import glyphs
 from zoo.digits import Batch, Draw
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -17,10 +18,15 @@ Predict = Callable[[Arrays], Arrays]
 
 def restore(network: nn.Module, family: str) -> None:
     """Fill the network with the family's trained weights."""
+    network.load_state_dict(weights(family))
+
+
+def weights(family: str) -> dict[str, Tensor]:
+    """The family's trained weights, in single precision."""
     checkpoint = CHECKPOINTS / f"{family}.safetensors"
     if not checkpoint.exists():
         raise FileNotFoundError(f"{checkpoint}: run `python -m zoo.train {family}`")
-    network.load_state_dict(load_file(checkpoint))
+    return {name: tensor.float() for name, tensor in load_file(checkpoint).items()}
 
 
 def training_canvases(draw: Draw, batch: int = 64) -> Iterator[Batch]:
@@ -28,6 +34,20 @@ def training_canvases(draw: Draw, batch: int = 64) -> Iterator[Batch]:
     rng = np.random.default_rng(3)
     for _ in range(512 // batch):
         yield draw("train", batch, rng)
+
+
+def glyph_images() -> Iterator[Arrays]:
+    """Calibration data of the families that read one digit."""
+    for batch in training_canvases(glyphs.canvases):
+        yield {"image": batch.image.numpy()}
+
+
+def glyph_scores(predict: Predict) -> np.ndarray:
+    """1 where `predict` is right and 0 where it is wrong, for each canvas of the test set."""
+    parts = in_parts(glyphs.test_set(), 100)
+    return np.concatenate(
+        [right(predict({"image": part.image.numpy()})["logits"], part.label) for part in parts]
+    )
 
 
 def noise(*shape: int) -> Iterator[Arrays]:

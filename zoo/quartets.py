@@ -25,7 +25,7 @@ def canvases(part: str, n: int, rng: np.random.Generator) -> Batch:
 
 def test_set(n: int = 4000) -> Batch:
     """The fixed test canvases, from test digits only."""
-    return digits.fixed(canvases, n)
+    return digits.fixed(canvases, "test", n, seed=2)
 
 
 def slot_of_tokens(tokens: int) -> Tensor:

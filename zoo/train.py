@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader
 
 from zoo import digits
 
-FAMILIES = ("perceiver", "patchmerger")  # each is a module of the zoo with a class `Recipe`
+# Each is a module of the zoo with a class `Recipe`.
+FAMILIES = ("perceiver", "patchmerger", "vit", "concatplexer", "adavit")
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 
 

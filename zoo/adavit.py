@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo import digits, family, glyphs
+from zoo import digits, family
 from zoo.blocks import Attention, Block
 from zoo.digits import Batch
 from zoo.family import Arrays, Predict
+from zoo.glyphs import NEAR
 from zoo.vit import SMALL, Size, ViT
 
 COVERED = (0.3, 0.6, 0.9, 1.0)  # the share of validation images that a bucket is enough for
@@ -305,7 +306,7 @@ def _with_heads(attention: Attention, heads: Tensor) -> Attention:
 class Recipe:
     """From a dense start: step by step as in the paper, then hoisted, then in buckets."""
 
-    data = glyphs
+    data = NEAR
     steps = 3000
     batch = 64
     learning_rate = 1e-3
@@ -342,7 +343,7 @@ class Recipe:
         return self.model.with_policy(x, used.shuffled() if self.random else used)
 
     def _gather(self) -> None:
-        validation = digits.fixed(glyphs.canvases, "train", 2000, seed=4)
+        validation = digits.fixed(NEAR.canvases, "train", 2000, seed=4)
         with torch.no_grad():
             self.model.gather(
                 [

@@ -21,8 +21,11 @@ class ConvStem(nn.Module):
         self.positions = nn.Parameter(0.02 * torch.randn((image // (2 * stride)) ** 2, dim))
 
     def forward(self, image: Tensor) -> Tensor:
-        patches = self.patches(F.gelu(self.coarse(image)))
-        return patches.flatten(2).transpose(1, 2) + self.positions
+        return self.content(image) + self.positions
+
+    def content(self, image: Tensor) -> Tensor:
+        """The tokens before it is said where they stand."""
+        return self.patches(F.gelu(self.coarse(image))).flatten(2).transpose(1, 2)
 
 
 class PatchEmbedding(nn.Module):

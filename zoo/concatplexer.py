@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo import family, glyphs
+from zoo import family
 from zoo.digits import Batch
 from zoo.family import Arrays, Predict
+from zoo.glyphs import NEAR
 from zoo.vit import REALISTIC, SMALL, Size, ViT
 
 IMAGES = (4, 2, 1)  # the cheapest for each image first
@@ -94,7 +95,7 @@ class AtImages(nn.Module):
 class Recipe:
     """One image a pass first, which the dense transformer has learnt; then N drawn per step."""
 
-    data = glyphs
+    data = NEAR
     steps = 3000
     batch = 64
     learning_rate = 1e-3

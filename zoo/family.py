@@ -7,8 +7,8 @@ import numpy as np
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from zoo import glyphs
 from zoo.digits import Batch, Draw
+from zoo.glyphs import NEAR
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 
@@ -38,13 +38,13 @@ def training_canvases(draw: Draw, batch: int = 64) -> Iterator[Batch]:
 
 def glyph_images() -> Iterator[Arrays]:
     """Calibration data of the families that read one digit."""
-    for batch in training_canvases(glyphs.canvases):
+    for batch in training_canvases(NEAR.canvases):
         yield {"image": batch.image.numpy()}
 
 
 def glyph_scores(predict: Predict) -> np.ndarray:
     """1 where `predict` is right and 0 where it is wrong, for each canvas of the test set."""
-    parts = in_parts(glyphs.test_set(), 100)
+    parts = in_parts(NEAR.test_set(), 100)
     return np.concatenate(
         [right(predict({"image": part.image.numpy()})["logits"], part.label) for part in parts]
     )

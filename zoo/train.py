@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from zoo import digits
 
 # Each is a module of the zoo with a class `Recipe`.
-FAMILIES = ("perceiver", "patchmerger", "vit", "concatplexer", "adavit")
+FAMILIES = ("perceiver", "patchmerger", "vit", "concatplexer", "adavit", "tore")
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 
 

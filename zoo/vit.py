@@ -10,22 +10,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo import digits, family, glyphs
+from zoo import digits, family
 from zoo.blocks import Block, ConvStem, PatchEmbedding
 from zoo.digits import Batch
+from zoo.glyphs import NEAR
 
 
 @dataclass(frozen=True)
 class Size:
     """What determines the shape of every weight; `patch=None` stands for a convolution stem."""
 
-    image: int = glyphs.SIDE
+    image: int = NEAR.side
     channels: int = 1
     patch: int | None = None
     dim: int = 64
     layers: int = 6
     heads: int = 4
-    classes: int = glyphs.CLASSES
+    classes: int = digits.CLASSES
 
     @property
     def side(self) -> int:
@@ -110,7 +111,7 @@ def from_reading(vit: ViT) -> None:
 class Recipe:
     """Reads one digit after many; the control goes on from the checkpoint, as the families do."""
 
-    data = glyphs
+    data = NEAR
     batch = 64
 
     def __init__(self, control: str = "") -> None:

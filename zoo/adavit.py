@@ -307,7 +307,7 @@ class Recipe:
     """From a dense start: step by step as in the paper, then hoisted, then in buckets."""
 
     data = NEAR
-    steps = 3000
+    steps = 2400
     batch = 64
     learning_rate = 1e-3
     hoisted, bucketed = 0.3, 0.6  # of the run, when these begin

@@ -96,7 +96,7 @@ class Recipe:
     """One image a pass first, which the dense transformer has learnt; then N drawn per step."""
 
     data = NEAR
-    steps = 3000
+    steps = 2000
     batch = 64
     learning_rate = 1e-3
 

@@ -241,7 +241,7 @@ class Recipe:
     """K and the number of glimpses drawn per step; the blocks have read whole images before."""
 
     data = FAR
-    steps = 4000
+    steps = 3000
     batch = 64
     learning_rate = 1.5e-3
 

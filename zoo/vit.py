@@ -3,6 +3,7 @@
 A convolution stem, a class token, blocks over all tokens, and a head on the class token.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 from zoo import digits, family
 from zoo.blocks import Block, ConvStem, PatchEmbedding
 from zoo.digits import Batch
+from zoo.family import Arrays, Predict
 from zoo.glyphs import NEAR
 
 
@@ -135,3 +137,52 @@ class Recipe:
             family.right(self.model(part.image), part.label) for part in family.in_parts(test, 250)
         ]
         return {"dense": round(np.concatenate(answers).mean(), 4)}
+
+
+class DenseViT:
+    """The network as Elastiq's model contract sees it, with one point; random weights here."""
+
+    name = "vit"
+    driver = "oneshot"
+
+    def __init__(self, size: Size, seed: int = 0) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = ViT(size).eval()
+        self.size = size
+
+    def points(self) -> list[dict[str, int]]:
+        return [{"layers": self.size.layers}]
+
+    def stages(self, point: dict[str, int]) -> dict[str, tuple[nn.Module, dict[str, Tensor]]]:
+        example = torch.rand(self.size.shape(1), generator=torch.Generator().manual_seed(0))
+        return {"main": (Dense(self.network).eval(), {"image": example})}
+
+    def calibration(self) -> Iterator[Arrays]:
+        """Batches of inputs to measure activation ranges on, the same at each call."""
+        return family.noise(*self.size.shape(4))
+
+
+class GlyphViT(DenseViT):
+    """The trained network that says which digit is on each canvas."""
+
+    def __init__(self) -> None:
+        super().__init__(SMALL)
+        family.restore(self.network, self.name)
+
+    def calibration(self) -> Iterator[Arrays]:
+        return family.glyph_images()
+
+    def evaluate(self, predict: Predict) -> np.ndarray:
+        """1 where `predict` is right and 0 where it is wrong, for each canvas of the test set."""
+        return family.glyph_scores(predict)
+
+
+def model() -> GlyphViT:
+    """The trained model: what `zoo.vit:model` names."""
+    return GlyphViT()
+
+
+def realistic() -> DenseViT:
+    """The size of a deployed vision transformer, untrained: for measuring speed, not accuracy."""
+    return DenseViT(REALISTIC)

@@ -22,7 +22,7 @@ from zoo.blocks import Attention, Block
 from zoo.digits import Batch
 from zoo.family import Arrays, Predict
 from zoo.glyphs import NEAR
-from zoo.vit import SMALL, Size, ViT
+from zoo.vit import SMALL, DenseViT, Size, ViT
 
 COVERED = (0.3, 0.6, 0.9, 1.0)  # the share of validation images that a bucket is enough for
 TEMPERATURE = 5.0
@@ -444,3 +444,8 @@ def realistic() -> ElasticAdaViT:
     network.bucket_share.copy_(small.bucket_share)
     network.bucket_tokens.copy_((small.bucket_tokens * size.side**2 / small.size.side**2).ceil())
     return ElasticAdaViT(network)
+
+
+def dense() -> DenseViT:
+    """What the larger size is compared with."""
+    return DenseViT(REALISTIC)

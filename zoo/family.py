@@ -1,7 +1,9 @@
 """What the families do alike: restore a checkpoint, draw calibration data, score answers."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.torch import load_file
@@ -27,6 +29,12 @@ def weights(family: str) -> dict[str, Tensor]:
     if not checkpoint.exists():
         raise FileNotFoundError(f"{checkpoint}: run `python -m zoo.train {family}`")
     return {name: tensor.float() for name, tensor in load_file(checkpoint).items()}
+
+
+def record(name: str) -> dict[str, Any]:
+    """How a checkpoint, or a control, came about."""
+    found: dict[str, Any] = json.loads((CHECKPOINTS / f"{name}.json").read_text())
+    return found
 
 
 def training_canvases(draw: Draw, batch: int = 64) -> Iterator[Batch]:

@@ -237,6 +237,22 @@ def glimpsed(image: Tensor, glimpses: int, size: Size, seed: int) -> tuple[Tenso
     return patches[torch.arange(len(image))[:, None], order], places[order]
 
 
+def explored(
+    network: TORE, image: Tensor, glimpses: int, split: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """The same, but only the first at random, the others where the network would look next."""
+    size, rows = network.size, torch.arange(len(image))[:, None]
+    patches = cut(image, size)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randint(len(size.places), (len(image), 1), generator=generator)
+    for _ in range(glimpses - 1):
+        places = size.places[order]
+        x = network.see(patches[rows, order], places, split)
+        next_ = network.decoder.uncertainty(x[:, 1:], places.flatten(1)).argmax(1, keepdim=True)
+        order = torch.cat([order, next_], 1)
+    return patches[rows, order], size.places[order]
+
+
 class Recipe:
     """K and the number of glimpses drawn per step; the blocks have read whole images before."""
 

@@ -1,15 +1,10 @@
 """What the committed checkpoints say of themselves, and whether it is still so."""
 
 import json
-from typing import Any
 
 from safetensors import safe_open
 
-from zoo.family import CHECKPOINTS
-
-
-def record(name: str) -> dict[str, Any]:
-    return json.loads((CHECKPOINTS / f"{name}.json").read_text())
+from zoo.family import CHECKPOINTS, record
 
 
 def accuracy(name: str) -> dict[str, float]:

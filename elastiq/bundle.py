@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,9 +14,10 @@ import numpy as np
 
 from elastiq import device, digest, manifest, plugins, samples
 from elastiq.codec import decode
+from elastiq.errands import errands
 from elastiq.errors import BundleError, ElastiqError, unknown
 from elastiq.latency import LatencyTable
-from elastiq.manifest import inside
+from elastiq.manifest import FileRecord, inside
 from elastiq.protocols import Arrays, Driver, Engine, Runner, RunnerOptions
 from elastiq.records import EngineRecord, PointRecord
 from elastiq.worker import Worker, serve
@@ -27,8 +30,9 @@ SENSITIVITY = "sensitivity.json"
 class Bundle:
     """A bundle folder on this device. Every file is checked against its digest before its use."""
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, path: Path, threads: int | None = None, share: bool = True) -> None:
         self.path = path
+        self.share = share  # what engines have in common, through the device's cache
         self.manifest = manifest.read(path)
         self.threads = threads or self.manifest.threads
         self._points = {point.name: point for point in self.manifest.points}
@@ -61,8 +65,7 @@ class Bundle:
 
     def check(self) -> int:
         """Check every file against its digest, and that no file is there unnamed; count them."""
-        for name in self.manifest.files:
-            self._trusted(name)
+        self._trust(self.manifest.files)
         named = set(self.manifest.files) | {manifest.FILE}
         for path in sorted(self.path.rglob("*")):
             name = path.relative_to(self.path).as_posix()
@@ -112,6 +115,10 @@ class Bundle:
             worker = self._worker
         return worker.submit(inputs, deadline).result().outputs
 
+    def settle(self) -> None:
+        """Wait until what makes engines share memory is made, where this is the first time."""
+        errands().settle()
+
     def samples(self) -> samples.Samples:
         """The evaluation samples that travel with the bundle."""
         return samples.load(self._trusted(SAMPLES))
@@ -133,26 +140,35 @@ class Bundle:
             raise unknown("engine", key, self._records) from None
 
     def _load(self, record: EngineRecord) -> Engine:
-        for name in self.manifest.files:
-            if name.startswith(f"{record.folder}/"):
-                self._trusted(name)
-        for weight in record.weights:
-            self._trusted(f"{WEIGHTS}/{weight}")
-        options = RunnerOptions(self.path / WEIGHTS, self.threads)
+        folder = f"{record.folder}/"
+        self._trust([name for name in self.manifest.files if name.startswith(folder)])
+        weights = [f"{WEIGHTS}/{weight}" for weight in record.weights]
+        options = RunnerOptions(
+            self.path / WEIGHTS, self.threads, self.share, partial(self._trust, weights)
+        )
         runner: Runner = plugins.load("elastiq.runners", record.runner, "runner")
         return runner.load(inside(self.path, record.folder), options)
 
     def _trusted(self, name: str) -> Path:
-        record = self.manifest.files.get(name)
-        if record is None:
-            raise BundleError(f"{self.path} has no {name}")
-        path = inside(self.path, name)
-        if name not in self._checked:
+        self._trust([name])
+        return inside(self.path, name)
+
+    def _trust(self, names: Iterable[str]) -> None:
+        """Check files against their digests; each is read for that once."""
+        unchecked = {name: self._record_of(name) for name in names if name not in self._checked}
+        paths = [inside(self.path, name) for name in unchecked]
+        for path, record in zip(paths, unchecked.values(), strict=True):
             _check_size(path, record.size)
-            if digest.of_file(path) != record.sha256:
+        for path, found, name in zip(paths, digest.of_files(paths), unchecked, strict=True):
+            if found != unchecked[name].sha256:
                 raise BundleError(f"{path} was altered: its digest does not match. Copy it again.")
             self._checked.add(name)
-        return path
+
+    def _record_of(self, name: str) -> FileRecord:
+        try:
+            return self.manifest.files[name]
+        except KeyError:
+            raise BundleError(f"{self.path} has no {name}") from None
 
     def _read_table(self) -> LatencyTable:
         """The table measured on this device, else the first there is."""

@@ -15,6 +15,12 @@ MODELS = ROOT / "tests" / "models"
 TINY = f"{MODELS / 'tiny.py'}:Tiny"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def device_cache(tmp_path_factory):
+    """What runners keep on this device is kept for one run of the tests."""
+    os.environ["ELASTIQ_CACHE"] = str(tmp_path_factory.mktemp("device"))
+
+
 @pytest.fixture(scope="session")
 def store_folder(tmp_path_factory):
     return tmp_path_factory.mktemp("store")

@@ -8,7 +8,7 @@ import sys
 from benchmarks import page
 from benchmarks.harness import publish
 
-ALL = ("elasticity", "quantization", "ranges", "precision", "burst", "overhead")
+ALL = ("elasticity", "quantization", "ranges", "precision", "burst", "footprint", "overhead")
 
 
 def main() -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +23,8 @@ from elastiq.manifest import FileRecord, inside
 from elastiq.protocols import Arrays, Driver, Engine, Runner, RunnerOptions
 from elastiq.records import EngineRecord, PointRecord
 from elastiq.worker import Worker, serve
+
+log = logging.getLogger(__name__)
 
 WEIGHTS = "weights"
 SAMPLES = "samples.npz"
@@ -39,7 +43,11 @@ class Bundle:
         self._records = {engine.key: engine for engine in self.manifest.engines}
         self._engines: dict[str, Engine] = {}
         self._checked: set[str] = set()
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._starting = threading.Lock()
+        self._loading: dict[str, threading.Lock] = {}
+        self._loaders: ThreadPoolExecutor | None = None
+        self._trusting = threading.Lock()
         self._worker: Worker | None = None
         self._driver: Driver = plugins.load("elastiq.drivers", self.manifest.driver, "driver")
         for name, record in self.manifest.files.items():
@@ -85,10 +93,13 @@ class Bundle:
         return {stage: self.engine(record.engine) for stage, record in stages.items()}
 
     def engine(self, key: str) -> Engine:
-        """One engine by key, loaded on first use."""
+        """One engine by key, loaded on first use; others may be loaded at the same time."""
+        record = self._record(key)
         with self._lock:
+            loading = self._loading.setdefault(key, threading.Lock())
+        with loading:
             if key not in self._engines:
-                self._engines[key] = self._load(self._record(key))
+                self._engines[key] = self._load(record)
             return self._engines[key]
 
     def execute(self, point: str, inputs: Arrays) -> dict[str, np.ndarray]:
@@ -96,11 +107,34 @@ class Bundle:
         self._check_inputs(point, inputs)
         return self._driver.answer(self.load(point), inputs)
 
-    def serve(self, policy: str = "utility", **options: Any) -> Worker:
-        """A worker whose dispatcher picks the point for each request from the device's load."""
-        for point in self.manifest.points:
-            self.warm(point.name)
-        return serve(self.manifest.points, self.table, self.execute, policy, **options)
+    def serve(self, policy: str = "utility", wait: bool = True, **options: Any) -> Worker:
+        """A worker whose dispatcher picks the point for each request from the device's load.
+
+        Without `wait`, the cheapest point answers alone until the others are loaded.
+        """
+        points = self.manifest.points
+        first, rest = (points, ()) if wait else (points[:1], points[1:])
+        with ThreadPoolExecutor(device.this().cores, "elastiq-loader") as pool:
+            list(pool.map(self.warm, [point.name for point in first]))
+        worker = serve(first, self.table, self.execute, policy, **options)
+        if rest:
+            self._offer(worker, rest)
+        return worker
+
+    def _offer(self, worker: Worker, rest: Iterable[PointRecord]) -> None:
+        """Load further points in the background, and let the worker use each that is ready."""
+        pool = self._loaders = ThreadPoolExecutor(device.this().cores, "elastiq-loader")
+
+        def load(point: PointRecord) -> None:
+            try:
+                self.warm(point.name)
+            except ElastiqError as e:
+                log.warning("%s is left out: %s", point.name, e)
+            else:
+                worker.offer(point)
+
+        for point in rest:
+            pool.submit(load, point)
 
     def warm(self, point: str) -> None:
         """Load a point and run it once: a first run is slower than what the table promises."""
@@ -109,9 +143,9 @@ class Bundle:
 
     def infer(self, inputs: Arrays, deadline: float | None = None) -> dict[str, np.ndarray]:
         """Answer one request within `deadline` seconds, at the best point that makes it."""
-        with self._lock:
+        with self._starting:
             if self._worker is None:
-                self._worker = self.serve()
+                self._worker = self.serve(wait=False)
             worker = self._worker
         return worker.submit(inputs, deadline).result().outputs
 
@@ -124,8 +158,11 @@ class Bundle:
         return samples.load(self._trusted(SAMPLES))
 
     def close(self) -> None:
-        with self._lock:
+        with self._starting:
             worker, self._worker = self._worker, None
+            loaders, self._loaders = self._loaders, None
+        if loaders is not None:
+            loaders.shutdown(cancel_futures=True)
         if worker is not None:
             worker.close()  # without the lock, which its last request may need
         with self._lock:
@@ -154,15 +191,18 @@ class Bundle:
         return inside(self.path, name)
 
     def _trust(self, names: Iterable[str]) -> None:
-        """Check files against their digests; each is read for that once."""
-        unchecked = {name: self._record_of(name) for name in names if name not in self._checked}
-        paths = [inside(self.path, name) for name in unchecked]
-        for path, record in zip(paths, unchecked.values(), strict=True):
-            _check_size(path, record.size)
-        for path, found, name in zip(paths, digest.of_files(paths), unchecked, strict=True):
-            if found != unchecked[name].sha256:
-                raise BundleError(f"{path} was altered: its digest does not match. Copy it again.")
-            self._checked.add(name)
+        """Check files against their digests; each is read for that once, whoever waits for it."""
+        with self._trusting:
+            unchecked = {n: self._record_of(n) for n in names if n not in self._checked}
+            paths = [inside(self.path, name) for name in unchecked]
+            for path, record in zip(paths, unchecked.values(), strict=True):
+                _check_size(path, record.size)
+            for path, found, name in zip(paths, digest.of_files(paths), unchecked, strict=True):
+                if found != unchecked[name].sha256:
+                    raise BundleError(
+                        f"{path} was altered: its digest does not match. Copy it again."
+                    )
+                self._checked.add(name)
 
     def _record_of(self, name: str) -> FileRecord:
         try:

@@ -13,6 +13,7 @@ import functools
 import logging
 import mmap
 import tempfile
+import threading
 from collections.abc import Collection
 from pathlib import Path
 
@@ -96,6 +97,7 @@ def _keep_tensor(content: bytes) -> str:
     return name
 
 
+_reading = threading.Lock()
 _Stamp = tuple[Path, int, int]
 _read: set[_Stamp] = set()  # files that this process has read and found whole
 
@@ -105,22 +107,24 @@ def _are_whole(names: Collection[str]) -> bool:
 
     A file that does not is removed.
     """
-    try:
-        for name in names:
-            cache.touch(name)
-        unread = [stamp for stamp in map(_stamp, names) if stamp not in _read]
-        digests = digest.of_files(path for path, _, _ in unread)
-    except OSError:
-        return False
-    whole = True
-    for stamp, found in zip(unread, digests, strict=True):
-        if stamp[0].name == PREFIX + found:
-            _read.add(stamp)
-        else:
-            log.warning("%s is damaged; it is made again", stamp[0])
-            cache.drop(stamp[0].name)
-            whole = False
-    return whole
+    with _reading:
+        try:
+            for name in names:
+                cache.touch(name)
+            unread = [stamp for stamp in map(_stamp, names) if stamp not in _read]
+            digests = digest.of_files(path for path, _, _ in unread)
+        except OSError:
+            return False
+        damaged = []
+        for stamp, found in zip(unread, digests, strict=True):
+            if stamp[0].name == PREFIX + found:
+                _read.add(stamp)
+            else:
+                damaged.append(stamp[0].name)
+    for name in damaged:
+        log.warning("%s is damaged; it is made again", cache.folder() / name)
+        cache.drop(name)
+    return not damaged
 
 
 def _stamp(name: str) -> _Stamp:

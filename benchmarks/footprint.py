@@ -43,7 +43,7 @@ SETTINGS = {
     "keep": "all",
 }
 PROCESSES = 3
-ROUNDS = 9
+ROUNDS = 7
 IDLE = 10.0  # seconds
 SHIFTS = 10_000
 Call = Callable[[Arrays], Any]
@@ -204,15 +204,15 @@ def _latency(place: Path, way: str) -> dict[str, float]:
 
 
 def _idle(place: Path, way: str) -> dict[str, float]:
-    """The first run of each engine after another has run alone, over its steady median."""
+    """The first run of each engine after another has run alone for long, over its steady median."""
     feed = _feed(place)
     engines = _engines(place, way)
     steady = [interleaved({"": lambda e=e: e(feed)}, ROUNDS)[""] for e in engines[1:]]
+    until = time.perf_counter() + IDLE
+    while time.perf_counter() < until:
+        engines[0](feed)
     ratios = []
     for engine, usual in zip(engines[1:], steady, strict=True):
-        until = time.perf_counter() + IDLE
-        while time.perf_counter() < until:
-            engines[0](feed)
         start = time.perf_counter()
         engine(feed)
         ratios.append((time.perf_counter() - start) / usual)

@@ -29,12 +29,12 @@ wheel: $(VENV)/.dev
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[compile,zoo]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[compile,openvino,zoo]'
 	mkdir -p $(DEMO)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[compile,zoo,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[compile,openvino,tvm-build,tensorrt-rtx,zoo,dev]'
 	touch $@
 
 clean:

@@ -1,22 +1,36 @@
-"""`python -m benchmarks [NAME…]`: run all benchmarks, or those named; exit 1 if a goal fails."""
+"""Runs benchmarks, writes what they measured to benchmarks/results and docs/benchmarks.md."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
+import click
+
 from benchmarks import page
 from benchmarks.harness import publish
 
-ALL = ("elasticity", "quantization", "ranges", "precision", "burst", "footprint", "overhead")
+ALL = (
+    "elasticity",
+    "quantization",
+    "ranges",
+    "precision",
+    "backends",
+    "burst",
+    "footprint",
+    "overhead",
+)
 
 
-def main() -> int:
-    names = sys.argv[1:] or ALL
-    held = [publish(name, importlib.import_module(f"benchmarks.{name}").run()) for name in names]
+@click.command(help=f"{__doc__}\n\nExit code 1 if a goal fails.\n\n\b\npython -m benchmarks burst")
+@click.argument("names", nargs=-1, type=click.Choice(ALL))
+def main(names: tuple[str, ...]) -> None:
+    held = [
+        publish(name, importlib.import_module(f"benchmarks.{name}").run()) for name in names or ALL
+    ]
     page.write(ALL)
-    return 0 if all(held) else 1
+    sys.exit(0 if all(held) else 1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prog_name="python -m benchmarks")

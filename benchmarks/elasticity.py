@@ -30,9 +30,10 @@ def run() -> list[Figure]:
     progress = Progress(6 * len(model.points))
     fp32 = trace(model, model.points, kept, progress)
     graphs = (*fp32, *quantize(model, fp32, model.calibration(), Method(), kept, progress))
-    engines = compile(graphs, ("onnxruntime",), kept, progress)
+    engines = compile(graphs, ("onnxruntime",), kept, progress).engines
     quality = {
-        v.variant.engines["main"].key: v.quality for v in verify(model, engines, 1, kept, progress)
+        v.variant.engines["main"].key: v.quality
+        for v in verify(model, engines, 1, kept, progress).verified
     }
     runs = {}
     for built in engines:

@@ -28,6 +28,7 @@ from targets import graphs
 
 SETTINGS = {
     "model": "zoo.perceiver:realistic",
+    "backends": ("onnxruntime",),
     "calibration_samples": 8,
     "accuracy_drop": 1000.0,
     "loads": (0.0,),

@@ -114,8 +114,8 @@ def verified(
     model: SourceModel, int8: tuple[Graph, ...], kept: Store, progress: Progress
 ) -> tuple[Verified, ...]:
     """INT8 graphs as ONNX Runtime's engines, held against the model."""
-    engines = compile(int8, ("onnxruntime",), kept, progress)
-    return verify(model, engines, SPENDING.threads, kept, progress)
+    engines = compile(int8, ("onnxruntime",), kept, progress).engines
+    return verify(model, engines, SPENDING.threads, kept, progress).verified
 
 
 def _score(model: SourceModel, made: Path, kept: Store) -> tuple[float, bool]:
@@ -164,7 +164,7 @@ def _speed(model: SourceModel, kept: Store, progress: Progress) -> list[Figure]:
         runs = {
             f"{engine.backend} {name}": _engine(engine)
             for name, one in made.items()
-            for engine in compile((one,), tuple(SPEED_UP), kept, progress)
+            for engine in compile((one,), tuple(SPEED_UP), kept, progress).engines
         }
         last = graph is fp32[-1]
         theirs = {}

@@ -18,12 +18,17 @@ class Config:
     """The settings of a build: the keys of elastiq.toml, and the options of `elastiq build`."""
 
     model: str = ""
+    onnx: tuple[str, ...] = ()  # instead of a model, a file for each point: queries=16:q16.onnx
     target: str = "cpu-x86"
     points: tuple[str, ...] = ()  # queries=16,32: only these values of the knob
     backends: tuple[str, ...] = ()  # none: those of the target
+    settings: tuple[str, ...] = ()  # openvino.hint=throughput: of a backend
     precisions: tuple[str, ...] = ()  # none: those of the target
     accuracy_drop: float = 0.5  # points of the task metric that an engine may cost
     budget_seconds: float = 600.0  # at most, per point and backend, on returning to the budget
+    build_seconds: float = 600.0  # at most, per engine
+    build_memory: float = 0.0  # GiB at most, per backend; 0: as much as there is
+    retry: bool = False  # engines that could not be built before
     sensitivity: bool = False  # look at every layer at every point, not only where it must be
     recipe: str = ""  # none: that of the target; or "portable", "cpu", "nvidia"
     ranges: str = "percentile"  # or "minmax", "mse", "entropy"
@@ -41,6 +46,8 @@ class Config:
             raise ElastiqError(f"keep is {self.keep!r}; it must be 'fastest' or 'all'")
         if self.accuracy_drop < 0:
             raise ElastiqError("accuracy_drop must not be negative")
+        if self.build_seconds <= 0 or self.build_memory < 0:
+            raise ElastiqError("build_seconds and build_memory must be positive")
         if self.budget_seconds < 0:
             raise ElastiqError("budget_seconds must not be negative")
         if self.calibration_samples < 1 or self.profile_seconds <= 0 or self.threads < 0:

@@ -8,24 +8,27 @@ INT8 engines that verify finds over the accuracy budget give layers back until t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from calibration.data import Batch
 from compiler.passes.budget import LayersOf, Spending, keep_to_budget, look
 from compiler.passes.bundle import bundle
-from compiler.passes.compile import BuiltEngine, compile
+from compiler.passes.compile import BuiltEngine, Failure, compile
 from compiler.passes.profile import profile
 from compiler.passes.quantize import Method, quantize, read_batches
 from compiler.passes.trace import trace
-from compiler.passes.verify import Verified, verify
+from compiler.passes.unify import unify
+from compiler.passes.verify import Verified, group, verify
 from compiler.plan import Plan
 from compiler.progress import Progress
 from compiler.store import Store
 from elastiq.latency import LatencyTable
 from elastiq.records import Graph
-from profiles.choice import Choice, choose
+from profiles.choice import Choice, choose, predict
+from targets.backends import backend
 
+REHEARSAL = "onnxruntime"  # runs the graphs of engines that cannot run here
 PASSES = ("trace", "quantize", "compile", "verify", "profile", "bundle")
 
 
@@ -40,44 +43,92 @@ class Build:
     choices: Mapping[str, Choice] | None = None
     output: Path | None = None
     layers: tuple[LayersOf, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
 
 def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -> Build:
     """Run the passes in order, up to and with `until`."""
     config = plan.config
-    graphs = trace(plan.model, plan.points, store, progress)
+    traced = trace(plan.model, plan.points, store, progress)
     if until == "trace":
-        return Build(graphs)
+        return Build(traced)
 
+    graphs = traced if "fp32" in plan.precisions else ()
     int8: tuple[Graph, ...] = ()
     batches: list[Batch] = []
     if "int8" in plan.precisions:
         batches = read_batches(plan.model, config.calibration, config.calibration_samples)
-        int8 = quantize(plan.model, graphs, batches, _method(plan), store, progress)
-        graphs = (*(graphs if "fp32" in plan.precisions else ()), *int8)
+        int8 = quantize(plan.model, traced, batches, _method(plan), store, progress)
+        if any(backend(name).joins for name in plan.backends):
+            int8 = unify(int8, store, progress)
+        graphs = (*graphs, *int8)
+    if "fp16" in plan.precisions:
+        graphs = (*graphs, *(replace(g, precision="fp16") for g in traced))
     if until == "quantize":
         return Build(graphs)
+    if not plan.target.here:
+        return _for_elsewhere(plan, graphs, batches, store, progress, until)
 
-    engines = compile(graphs, plan.backends, store, progress)
+    compiled = compile(graphs, plan.backends, store, progress, plan.terms)
+    engines, failures = compiled.engines, compiled.failures
     if until == "compile":
-        return Build(graphs, engines)
+        return Build(graphs, engines, failures=failures)
 
-    verified = verify(plan.model, engines, plan.threads, store, progress)
-    spending = Spending(config.accuracy_drop, config.budget_seconds, plan.threads)
-    verified = keep_to_budget(plan.model, verified, batches, spending, store, progress)
+    findings = verify(plan.model, engines, plan.threads, store, progress)
+    verified, failures = findings.verified, (*failures, *findings.failures)
+    verified = keep_to_budget(plan.model, verified, batches, _spending(plan), store, progress)
     engines = tuple(engine for v in verified for engine in v.variant.engines.values())
     layers = look(plan.model, int8, verified, batches, config.sensitivity, store, progress)
     if until == "verify":
-        return Build(graphs, engines, verified, layers=layers)
+        return Build(graphs, engines, verified, layers=layers, failures=failures)
 
     table = profile(engines, config.loads, config.profile_seconds, plan.threads, store, progress)
     if until == "profile":
-        return Build(graphs, engines, verified, table, layers=layers)
+        return Build(graphs, engines, verified, table, layers=layers, failures=failures)
 
     choices = choose([v.candidate for v in verified], table, config.accuracy_drop)
     with progress.task(f"bundle {plan.output}"):
         output = bundle(plan, verified, choices, table, layers)
-    return Build(graphs, engines, verified, table, choices, output, layers)
+    return Build(graphs, engines, verified, table, choices, output, layers, failures)
+
+
+def _for_elsewhere(
+    plan: Plan,
+    graphs: tuple[Graph, ...],
+    batches: list[Batch],
+    store: Store,
+    progress: Progress,
+    until: str,
+) -> Build:
+    """Engines that cannot run here: their graphs are verified instead, and nothing is measured."""
+    rehearsed = compile(graphs, (REHEARSAL,), store, progress)
+    findings = verify(plan.model, rehearsed.engines, plan.threads, store, progress)
+    held = keep_to_budget(plan.model, findings.verified, batches, _spending(plan), store, progress)
+    int8 = tuple(graph for graph in graphs if graph.precision == "int8")
+    layers = look(plan.model, int8, held, batches, plan.config.sensitivity, store, progress)
+    graphs = tuple(built.graph for v in held for built in v.variant.engines.values())
+
+    compiled = compile(graphs, plan.backends, store, progress, plan.terms)
+    engines, failures = compiled.engines, (*findings.failures, *compiled.failures)
+    if until == "compile":
+        return Build(graphs, engines, failures=failures)
+
+    by_graph = {(v.variant.point, v.variant.precision): v for v in held}
+    verified = tuple(
+        replace(by_graph[variant.point, variant.precision], variant=variant, executed=False)
+        for variant in group(engines)
+    )
+    if until in ("verify", "profile"):
+        return Build(graphs, engines, verified, layers=layers, failures=failures)
+
+    choices = predict([v.candidate for v in verified], plan.precisions, plan.config.accuracy_drop)
+    with progress.task(f"bundle {plan.output}"):
+        output = bundle(plan, verified, choices, None, layers)
+    return Build(graphs, engines, verified, None, choices, output, layers, failures)
+
+
+def _spending(plan: Plan) -> Spending:
+    return Spending(plan.config.accuracy_drop, plan.config.budget_seconds, plan.threads)
 
 
 def _method(plan: Plan) -> Method:

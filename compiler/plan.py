@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compiler.config import Config
+from compiler.passes.compile import Terms
 from elastiq import manifest
 from elastiq.errors import ElastiqError, unknown
 from elastiq.records import Point
-from targets.backends import backend
+from targets.backends import backend, configured
 from targets.devices import Target, target
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Plan:
     points: tuple[Point, ...]
     target: Target
     backends: tuple[str, ...]
+    absent: Mapping[str, str]  # the target's other backends, and why they build nothing here
+    terms: Terms
     precisions: tuple[str, ...]
     recipe: str
     threads: int
@@ -45,17 +48,13 @@ class Plan:
 
 def plan(config: Config) -> Plan:
     """Resolve a configuration, or say which of its names is wrong."""
-    if not config.model:
+    if not config.model and not config.onnx:
         raise ElastiqError("no model named. Try: elastiq build zoo.perceiver:model -t cpu-x86")
+    if config.model and config.onnx:
+        raise ElastiqError(f"name either the model {config.model} or ONNX files, not both")
     chosen = target(config.target)
-    if not chosen.here:
-        raise ElastiqError(
-            f"{chosen.name} engines are verified and measured where they run, and this machine is "
-            f"{platform.machine()}. Build on such a device."
-        )
-    backends = config.backends or chosen.backends
-    for name in backends:
-        backend(name).toolchain()
+    settings = configured((*chosen.settings, *config.settings))
+    backends, absent = _backends(config.backends, chosen)
     precisions = config.precisions or chosen.precisions
     for precision in precisions:
         if precision not in chosen.precisions:
@@ -72,7 +71,10 @@ def plan(config: Config) -> Plan:
     method = config.recipe or chosen.recipe
     recipe(method)
     ranges.method(config.ranges)
-    model = source.load(config.model)
+    if config.onnx:
+        model = source.load_onnx(config.onnx, config.calibration)
+    else:
+        model = source.load(config.model, config.points, config.calibration)
     output = Path(config.output or f"{model.name}.elastiq")
     check_output(output)
     return Plan(
@@ -81,6 +83,8 @@ def plan(config: Config) -> Plan:
         points=_select(model.points, config.points),
         target=chosen,
         backends=backends,
+        absent=absent,
+        terms=Terms(settings, config.build_seconds, config.build_memory, config.retry),
         precisions=precisions,
         recipe=method,
         threads=config.threads or chosen.threads,
@@ -98,6 +102,24 @@ def check_output(path: Path) -> None:
         raise ElastiqError(f"{path.parent} does not exist; create it first")
     if not os.access(path.parent, os.W_OK):
         raise ElastiqError(f"{path.parent} cannot be written to")
+
+
+def _backends(asked: tuple[str, ...], target: Target) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """Those that are asked for, which must work; else those of the target that are installed."""
+    absent: dict[str, str] = {}
+    for name in asked or target.backends:
+        try:
+            backend(name).toolchain()
+        except ElastiqError as e:
+            absent[name] = str(e)
+    if asked and absent:
+        raise ElastiqError("; ".join(absent.values()))
+    found = tuple(name for name in asked or target.backends if name not in absent)
+    if not found:
+        raise ElastiqError(
+            f"no backend of {target.name} is installed here: {'; '.join(absent.values())}"
+        )
+    return found, absent
 
 
 def _select(points: tuple[Point, ...], wanted: tuple[str, ...]) -> tuple[Point, ...]:

@@ -19,6 +19,7 @@ class Task:
     label: str
     cached: bool = False
     seconds: float = 0.0
+    note: str = ""  # what went wrong, without ending the build
 
 
 class Progress:
@@ -56,7 +57,8 @@ class Progress:
             self._bar.update(1, label)
         elif not self._silent:
             found = "found" if task.cached else f"{task.seconds:.1f} s"
-            print(f"  {label}: {found}", file=sys.stderr, flush=True)
+            note = f" ({task.note})" if task.note else ""
+            print(f"  {label}: {found}{note}", file=sys.stderr, flush=True)
 
 
 def silent() -> Progress:

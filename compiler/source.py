@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from compiler.onnx_files import OnnxFiles
+from compiler.plain import PlainModule
 from elastiq import digest, plugins
 from elastiq.errors import ElastiqError
 from elastiq.protocols import Arrays, Driver
@@ -157,8 +159,11 @@ class SourceModel:
                 raise ElastiqError(f"{self.spec}: {what} failed: {type(e).__name__}: {e}") from e
 
 
-def load(spec: str) -> SourceModel:
-    """Load `package.module:attribute` or `path/to/file.py:attribute`."""
+def load(spec: str, points: tuple[str, ...] = (), data: str = "") -> SourceModel:
+    """Load `package.module:attribute` or `path/to/file.py:attribute`.
+
+    A plain torch module has neither points nor data of its own: they are those given.
+    """
     place, colon, attribute = spec.rpartition(":")
     if not colon or not attribute.isidentifier():
         raise ElastiqError(f"{spec!r} names no model. Write package.module:name or file.py:name")
@@ -169,7 +174,8 @@ def load(spec: str) -> SourceModel:
         try:
             module = _import_file(Path(place)) if is_file else importlib.import_module(place)
             thing = getattr(module, attribute)
-            if isinstance(thing, type) or (callable(thing) and not hasattr(thing, "points")):
+            is_plain = isinstance(thing, torch.nn.Module)
+            if isinstance(thing, type) or not (is_plain or hasattr(thing, "points")):
                 thing = thing()  # a class or a factory
         except AttributeError as e:
             raise ElastiqError(f"{spec}: {e}") from e
@@ -178,7 +184,14 @@ def load(spec: str) -> SourceModel:
         except SystemExit as e:
             raise ElastiqError(f"cannot import {spec}: it exits when imported") from e
         files = _source_files(module, before)
+    if isinstance(thing, torch.nn.Module) and not hasattr(thing, "points"):
+        thing = PlainModule(spec, thing, points, data)
     return SourceModel(spec, thing, namespace, files)
+
+
+def load_onnx(files: tuple[str, ...], data: str) -> SourceModel:
+    """Take ready ONNX files for a model, each named for its point."""
+    return SourceModel(", ".join(files), OnnxFiles(files, data), Namespace(Path.cwd()), ())
 
 
 def _import_file(path: Path) -> ModuleType:

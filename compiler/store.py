@@ -33,16 +33,21 @@ class Store:
         return cls(Path(os.environ.get("ELASTIQ_STORE", cache / "elastiq")))
 
     def produce(
-        self, kind: str, inputs: Mapping[str, Any], make: Callable[[Path], None]
+        self,
+        kind: str,
+        inputs: Mapping[str, Any],
+        make: Callable[[Path], None],
+        again: Callable[[Path], bool] = lambda entry: False,
     ) -> tuple[Path, bool]:
         """The entry made from `inputs`, and whether it was there already.
 
         `make` fills an empty folder; only when it returns does the folder become the entry.
+        An entry of which `again` holds is made again.
         """
         key = f"{kind}-{digest.of_value([kind, dict(inputs)])}"
         entry = self._entries / key
         with self._locked(key):
-            if self._intact(entry):
+            if self._intact(entry) and not again(entry):
                 return entry, True
             draft = self._fresh_draft(key)
             start = time.monotonic()

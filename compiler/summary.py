@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from compiler.pipeline import Build
@@ -9,8 +10,8 @@ from elastiq.codec import plain
 from profiles.paired import drop
 
 
-def as_dict(build: Build) -> dict[str, Any]:
-    """Everything a build made, ready for JSON."""
+def as_dict(build: Build, absent: Mapping[str, str]) -> dict[str, Any]:
+    """Everything a build made, ready for JSON, and the backends that could not take part."""
     return {
         "graphs": [
             {
@@ -26,12 +27,19 @@ def as_dict(build: Build) -> dict[str, Any]:
         "layers": plain(build.layers),
         "table": plain(build.table) if build.table else None,
         "choices": {point: choice.why for point, choice in (build.choices or {}).items()},
+        "failures": plain(build.failures),
+        "absent": dict(absent),
         "bundle": str(build.output) if build.output else None,
     }
 
 
-def as_text(build: Build) -> str:
-    """The last thing a build made, in a few lines."""
+def as_text(build: Build, absent: Mapping[str, str]) -> str:
+    """The last thing a build made, in a few lines, and the backends that could not take part."""
+    lines = [f"without {name}: {why}" for name, why in absent.items()]
+    return "\n".join([_made(build), *map(str, build.failures), *lines])
+
+
+def _made(build: Build) -> str:
     if build.output:
         lines = [f"{point}: {choice.why}" for point, choice in (build.choices or {}).items()]
         return "\n".join([*lines, f"wrote {build.output}"])

@@ -52,7 +52,7 @@ class Bundle:
         self._driver: Driver = plugins.load("elastiq.drivers", self.manifest.driver, "driver")
         for name, record in self.manifest.files.items():
             _check_size(inside(path, name), record.size)
-        self.table = self._read_table()
+        self._table = self._read_table()
 
     def __enter__(self) -> Bundle:
         return self
@@ -64,6 +64,22 @@ class Bundle:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def measured(self) -> bool:
+        """Whether any device's latency table came along."""
+        return self._table is not None
+
+    @property
+    def table(self) -> LatencyTable:
+        """The table measured on this device, else the first there is."""
+        if self._table is None:
+            raise BundleError(
+                f"the engines of {self.path} were compiled for {self.manifest.target} where they "
+                "could not run, and were measured nowhere yet: no policy can choose between them. "
+                "On such a device, `elastiq check` runs them, and Bundle.execute at a named point"
+            )
+        return self._table
 
     def point(self, name: str) -> PointRecord:
         try:
@@ -112,11 +128,12 @@ class Bundle:
 
         Without `wait`, the cheapest point answers alone until the others are loaded.
         """
+        table = self.table  # what was never measured is refused before anything is loaded
         points = self.manifest.points
         first, rest = (points, ()) if wait else (points[:1], points[1:])
         with ThreadPoolExecutor(device.this().cores, "elastiq-loader") as pool:
             list(pool.map(self.warm, [point.name for point in first]))
-        worker = serve(first, self.table, self.execute, policy, **options)
+        worker = serve(first, table, self.execute, policy, **options)
         if rest:
             self._offer(worker, rest)
         return worker
@@ -142,10 +159,13 @@ class Bundle:
         self.execute(point, {spec.name: np.zeros(spec.shape, spec.dtype) for spec in first.inputs})
 
     def infer(self, inputs: Arrays, deadline: float | None = None) -> dict[str, np.ndarray]:
-        """Answer one request within `deadline` seconds, at the best point that makes it."""
+        """Answer one request within `deadline` seconds, at the best point that makes it.
+
+        The first one waits for the cheapest point to be loaded if it has a deadline, else for all.
+        """
         with self._starting:
             if self._worker is None:
-                self._worker = self.serve(wait=False)
+                self._worker = self.serve(wait=deadline is None)
             worker = self._worker
         return worker.submit(inputs, deadline).result().outputs
 
@@ -210,11 +230,10 @@ class Bundle:
         except KeyError:
             raise BundleError(f"{self.path} has no {name}") from None
 
-    def _read_table(self) -> LatencyTable:
-        """The table measured on this device, else the first there is."""
+    def _read_table(self) -> LatencyTable | None:
         names = [name for name in self.manifest.files if name.startswith("profiles/")]
         if not names:
-            raise BundleError(f"{self.path} holds no latency table")
+            return None
         own = f"profiles/{device.this().name}.json"
         path = self._trusted(own if own in names else names[0])
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from elastiq.errors import ElastiqError
@@ -63,6 +63,7 @@ class Graph:
     weights: Path
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    peers: tuple[Path, ...] = ()  # this stage at all points, for backends that join them
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,10 @@ class EngineRecord:
     runner: str
     folder: str
     weights: tuple[str, ...]
-    executed: bool
+    executed: bool  # False: it was only compiled, and `quality` is that of its graph elsewhere
     quality: Quality | None
+    settings: dict[str, str | int | float] = field(default_factory=dict)  # of the backend
+    compiled: bool = True  # False: the device makes the engine from its graph
 
     @property
     def key(self) -> str:

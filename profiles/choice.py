@@ -50,6 +50,28 @@ def choose(
     return {point: _best(point, found, table, budget) for point, found in by_point.items()}
 
 
+def predict(
+    candidates: Sequence[Candidate], precisions: Sequence[str], budget: float
+) -> Mapping[str, Choice]:
+    """The choice where nothing could be measured: the last precision that holds, its first backend.
+
+    `precisions` are in the target's order.
+    """
+    by_point: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        by_point.setdefault(candidate.point, []).append(candidate)
+    choices = {}
+    for point, found in by_point.items():
+        refused = [text for c in found if (text := refusal(c, budget))]
+        fit = [c for c in found if not refusal(c, budget)]
+        if not fit:
+            raise ElastiqError(f"no engine can ship at {point}: {'; '.join(refused)}")
+        best = max(fit, key=lambda c: precisions.index(c.precision))
+        why = f"{best}, compiled and not executed: its graph was verified, its speed is unknown"
+        choices[point] = Choice(best, "; ".join(filter(None, [why, _cost(best, budget), *refused])))
+    return choices
+
+
 def refusal(candidate: Candidate, budget: float) -> str | None:
     """Why a candidate may not ship, or None."""
     quality = candidate.quality

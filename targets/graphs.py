@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import onnx
@@ -34,7 +35,7 @@ def save(model: ModelProto, path: Path, weights: Path) -> None:
         if len(data) >= SMALLEST_WEIGHT:
             used.add(_externalise(tensor, data, weights))
     path.write_bytes(model.SerializeToString(deterministic=True))
-    (path.parent / LIST).write_text(json.dumps(sorted(used)))
+    list_weights(used, path.parent)
 
 
 def fold_constants(model: ModelProto) -> None:
@@ -81,11 +82,27 @@ def _values(model: ModelProto, nodes: list[onnx.NodeProto], wanted: list[str]) -
     return [onnx.numpy_helper.from_array(a, n) for a, n in zip(answers, wanted, strict=True)]
 
 
-def _externalise(tensor: TensorProto, data: bytes, weights: Path) -> str:
+def keep_weight(data: bytes, weights: Path) -> str:
+    """Put a tensor's bytes among the weights, once; the name they have there."""
     sha = digest.of_bytes(data)
     target = weights / sha
     if not target.exists() or target.stat().st_size != len(data):
         digest.write_atomically(target, data)
+    return sha
+
+
+def list_weights(names: Iterable[str], folder: Path) -> None:
+    """Say which weights an engine or a graph in `folder` needs."""
+    (folder / LIST).write_text(json.dumps(sorted(names)))
+
+
+def listed_weights(folder: Path) -> set[str]:
+    """The names that `list_weights` wrote."""
+    return set(json.loads((folder / LIST).read_text()))
+
+
+def _externalise(tensor: TensorProto, data: bytes, weights: Path) -> str:
+    sha = keep_weight(data, weights)
     name, kind, shape = tensor.name, tensor.data_type, list(tensor.dims)
     tensor.Clear()
     tensor.name, tensor.data_type = name, kind

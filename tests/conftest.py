@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+PLUGINS = ROOT / "tests" / "plugins"
+sys.path.append(str(PLUGINS))  # as if installed: a package with a backend, found by entry point
 MODELS = ROOT / "tests" / "models"
 TINY = f"{MODELS / 'tiny.py'}:Tiny"
 
@@ -51,7 +53,7 @@ def elastiq(store_folder):
             env={
                 **os.environ,
                 "ELASTIQ_STORE": str(store_folder),
-                "PYTHONPATH": str(ROOT),
+                "PYTHONPATH": f"{ROOT}{os.pathsep}{PLUGINS}",
                 **environment,
             },
             capture_output=True,

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "compiler": {"elastiq", "calibration", "targets", "profiles"},
 }
 DEVICE_SIDE = {"numpy"}
-VENDOR = {"onnx", "onnxruntime", "openvino", "tvm", "tensorrt", "tensorrt_rtx"}
+VENDOR = {"onnx", "onnxruntime", "openvino", "tvm", "tvm_ffi", "tensorrt", "tensorrt_rtx"}
 
 
 def files(room: str) -> list[Path]:

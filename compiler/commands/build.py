@@ -51,9 +51,9 @@ def _run(name: str, flags: dict[str, Any]) -> None:
     with Progress(planned.tasks, silent=as_json) as progress:
         built = pipeline.build(planned, Store.default(), progress, until)
     if as_json:
-        click.echo(json.dumps(summary.as_dict(built), indent=1))
+        click.echo(json.dumps(summary.as_dict(built, planned.absent), indent=1))
     else:
-        click.echo(summary.as_text(built))
+        click.echo(summary.as_text(built, planned.absent))
 
 
 def _here() -> Path | None:

@@ -13,7 +13,7 @@ from elastiq import device
 from elastiq.codec import plain
 from elastiq.errors import ElastiqError
 from targets.backends import backend, names
-from targets.devices import targets
+from targets.devices import Target, targets
 
 TRACING = ("torch", "onnx", "onnxscript", "onnxruntime")
 
@@ -39,9 +39,17 @@ def examine() -> dict[str, Any]:
     for name in names():
         checks.append({"what": f"backend {name}", **_backend(name)})
     for target in targets().values():
-        detail = "built, verified and measured here" if target.here else "not this machine"
-        checks.append({"what": f"target {target.name}", "ok": target.here, "detail": detail})
+        checks.append({"what": f"target {target.name}", **_target(target)})
     return {"device": {**plain(device.this()), "name": device.this().name}, "checks": checks}
+
+
+def _target(target: Target) -> dict[str, Any]:
+    found = {name: _backend(name) for name in target.backends}
+    by = ", ".join(name for name, one in found.items() if one["ok"])
+    if not by:
+        return {"ok": False, "detail": "; ".join(one["detail"] for one in found.values())}
+    what = "built, verified and measured here" if target.here else "compiled here, not executed"
+    return {"ok": True, "detail": f"{what}, by {by}"}
 
 
 def _backend(name: str) -> dict[str, Any]:

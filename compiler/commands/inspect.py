@@ -33,7 +33,10 @@ def command(bundle: str, memory: bool, as_json: bool) -> None:
 
 
 def _as_dict(bundle: Bundle) -> dict[str, Any]:
-    return {"manifest": plain(bundle.manifest), "table": plain(bundle.table)}
+    return {
+        "manifest": plain(bundle.manifest),
+        "table": plain(bundle.table) if bundle.measured else None,
+    }
 
 
 def _memory_as_text(added: dict[str, int]) -> list[str]:
@@ -53,15 +56,27 @@ def _as_text(bundle: Bundle) -> str:
     lines = [
         f"{manifest.name} for {manifest.target}: {len(manifest.points)} points, "
         f"{len(manifest.engines)} engines, {size / 1e6:.1f} MB in {len(manifest.files)} files",
-        f"measured on {bundle.table.device}, {manifest.threads} thread(s) per engine",
+        _where(bundle),
         "",
         f"{'point':<16}{'score %':>9}{'p50 ms':>9}{'p99 ms':>9}  engine",
     ]
     for point in manifest.points:
         for stage in point.stages.values():
-            latency = bundle.table.at(stage.engine, 0.0)
             lines.append(
-                f"{point.name:<16}{100 * point.score:>9.2f}{1000 * latency.p50:>9.2f}"
-                f"{1000 * latency.p99:>9.2f}  {stage.engine}"
+                f"{point.name:<16}{100 * point.score:>9.2f}{_latency(bundle, stage.engine)}"
+                f"  {stage.engine}"
             )
     return "\n".join(lines)
+
+
+def _where(bundle: Bundle) -> str:
+    if bundle.measured:
+        return f"measured on {bundle.table.device}, {bundle.manifest.threads} thread(s) per engine"
+    return "compiled and not executed: scores are those of the graphs, latencies are unknown"
+
+
+def _latency(bundle: Bundle, engine: str) -> str:
+    if not bundle.measured:
+        return f"{'?':>9}{'?':>9}"
+    latency = bundle.table.at(engine, 0.0)
+    return f"{1000 * latency.p50:>9.2f}{1000 * latency.p99:>9.2f}"

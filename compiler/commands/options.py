@@ -40,10 +40,19 @@ def building(function: Decorated) -> Decorated:
 
 _BUILDING = (
     click.argument("model", required=False),
+    click.option(
+        "--onnx",
+        multiple=True,
+        callback=_listed,
+        help="Instead of MODEL, a file for each point: queries=16:vit_q16.onnx.",
+    ),
     click.option("-t", "--target", help="The device to build for; see `elastiq targets`."),
     click.option("--points", multiple=True, callback=_listed, help="Only these: queries=16,32,64."),
     click.option(
         "--backend", "backends", multiple=True, callback=_listed, help="Only this backend."
+    ),
+    click.option(
+        "--set", "settings", multiple=True, callback=_listed, help="backend.setting=value."
     ),
     click.option("--precision", "precisions", multiple=True, callback=_listed, help="Only this."),
     click.option(
@@ -51,6 +60,11 @@ _BUILDING = (
     ),
     click.option(
         "--budget-seconds", type=float, help="At most, per point, on giving layers back. [600]"
+    ),
+    click.option("--build-seconds", type=float, help="At most, to build an engine. [600]"),
+    click.option("--build-memory", type=float, help="GiB at most, to build an engine. [all]"),
+    click.option(
+        "--retry", is_flag=True, default=None, help="Build again what could not be built before."
     ),
     click.option(
         "--sensitivity/--no-sensitivity",

@@ -21,6 +21,6 @@ def command(as_json: bool) -> None:
         )
         return
     for target in known:
-        here = "this machine is one" if target.here else "not this machine"
+        here = "this machine is one" if target.here else "not this machine: compiled, not executed"
         click.echo(f"{target.name}: {target.description} ({here})")
         click.echo(f"  backends {', '.join(target.backends)}; {', '.join(target.precisions)}")

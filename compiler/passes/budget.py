@@ -154,8 +154,11 @@ class _Search:
             self._mixed(built.graph, sorted(la for st, la in self._ranked[:count] if st == stage))
             for stage, built in variant.engines.items()
         )
-        engines = compile(mixed, (variant.backend,), self.store, silent())
-        return verify(self.model, engines, self.spending.threads, self.store, silent())[0]
+        terms = next(iter(variant.engines.values())).terms
+        compiled = compile(mixed, (variant.backend,), self.store, silent(), terms)
+        return verify(
+            self.model, compiled.engines, self.spending.threads, self.store, silent()
+        ).verified[0]
 
     def _mixed(self, graph: Graph, back: list[str]) -> Graph:
         if not back:

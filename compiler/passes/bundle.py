@@ -33,7 +33,7 @@ def bundle(
     plan: Plan,
     verified: tuple[Verified, ...],
     choices: Mapping[str, Choice],
-    table: LatencyTable,
+    table: LatencyTable | None,
     layers: tuple[LayersOf, ...] = (),
 ) -> Path:
     """Write the bundle beside its final place, then move it there."""
@@ -57,7 +57,7 @@ class _Contents:
     chosen: dict[str, Verified]  # by point, cheapest first
     kept: tuple[Verified, ...]
     choices: Mapping[str, Choice]
-    table: LatencyTable
+    table: LatencyTable | None  # None: the engines cannot run here
     layers: tuple[LayersOf, ...]
 
 
@@ -65,13 +65,13 @@ def _contents(
     plan: Plan,
     verified: tuple[Verified, ...],
     choices: Mapping[str, Choice],
-    table: LatencyTable,
+    table: LatencyTable | None,
     layers: tuple[LayersOf, ...],
 ) -> _Contents:
     chosen = {}
     for point, choice in choices.items():
         chosen[point] = next(v for v in verified if v.candidate == choice.candidate)
-    kept = verified if plan.config.keep == "all" else tuple(chosen.values())
+    kept = verified if plan.config.keep == "all" or not table else tuple(chosen.values())
     return _Contents(plan, chosen, kept, choices, table, layers)
 
 
@@ -82,17 +82,22 @@ def _fill(contents: _Contents, draft: Path) -> None:
             _copy_graph(built, draft)
             for name in (*built.weights, *weights_of(built.graph.path.parent)):
                 _copy_weight(built.graph.weights / name, draft / WEIGHTS)
-    (draft / "profiles").mkdir()
-    table = json.dumps(plain(contents.table), indent=1) + "\n"
-    (draft / "profiles" / f"{contents.table.device}.json").write_text(table)
     _samples(contents).save(draft / SAMPLES)
-    sensitivity = plain(contents.layers)
-    if sensitivity:
-        (draft / SENSITIVITY).write_text(json.dumps(sensitivity, indent=1) + "\n")
-    manifest_so_far = _manifest(contents, _files(draft))
-    page = report.render(manifest_so_far, contents.table, sensitivity=sensitivity)
-    (draft / "report.html").write_text(page)
+    if contents.layers:
+        sensitivity = json.dumps(plain(contents.layers), indent=1) + "\n"
+        (draft / SENSITIVITY).write_text(sensitivity)
+    if contents.table:
+        _measured(contents, contents.table, draft)
     (draft / manifest.FILE).write_bytes(_manifest(contents, _files(draft)).to_json())
+
+
+def _measured(contents: _Contents, table: LatencyTable, draft: Path) -> None:
+    (draft / "profiles").mkdir()
+    text = json.dumps(plain(table), indent=1) + "\n"
+    (draft / "profiles" / f"{table.device}.json").write_text(text)
+    manifest_so_far = _manifest(contents, _files(draft))
+    page = report.render(manifest_so_far, table, sensitivity=plain(contents.layers))
+    (draft / "report.html").write_text(page)
 
 
 def _files(draft: Path) -> dict[str, FileRecord]:
@@ -138,8 +143,9 @@ def _engines(verified: Verified) -> list[EngineRecord]:
             runner=built.runner,
             folder=_engine_folder(built.key),
             weights=built.weights,
-            executed=True,
+            executed=verified.executed,
             quality=verified.quality,
+            settings=built.settings,
         )
         for stage, built in verified.variant.engines.items()
     ]

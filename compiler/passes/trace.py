@@ -1,4 +1,4 @@
-"""Trace: each stage of each point of a torch model becomes an ONNX graph that computes the same."""
+"""Trace: each stage of each point of a model becomes an ONNX graph that computes the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from compiler.onnx_files import OnnxModule
 from compiler.passes import export_check
+from compiler.passes.adopt import adopt
 from compiler.progress import Progress
 from compiler.source import SourceModel, Stage, state_digest
 from compiler.store import Store
@@ -95,9 +97,13 @@ def write_signature(
 def _export(stage: Stage, where: str, weights: Path, folder: Path) -> None:
     with _quiet(), torch.no_grad():
         outputs = _outputs(stage, where)
-        program = _to_onnx(stage, where, list(outputs))
-        nodes, worst = export_check.compare(program, stage, where)
-    model = program.model_proto
+        if isinstance(stage.module, OnnxModule):
+            nodes = 0
+            model, worst = adopt(stage.module, stage.inputs, outputs, where)
+        else:
+            program = _to_onnx(stage, where, list(outputs))
+            nodes, worst = export_check.compare(program, stage, where)
+            model = program.model_proto
     _strip(model)
     graphs.fold_constants(model)
     graphs.save(model, folder / FILE, weights)

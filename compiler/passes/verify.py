@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from compiler.passes.compile import BuiltEngine
+from compiler.passes.compile import BuiltEngine, Failure
 from compiler.progress import Progress
 from compiler.source import SourceModel, Stage, state_digest
 from compiler.store import Store
 from elastiq import arrays, device
 from elastiq.codec import decode, plain
-from elastiq.errors import ElastiqError
+from elastiq.errors import ElastiqError, EngineError
 from elastiq.protocols import Arrays, Driver
 from elastiq.records import Point, Quality
 from profiles import paired
@@ -52,6 +52,7 @@ class Verified:
     answers: Path
     reference: Path
     note: str = ""  # what was given back, or tried, for the accuracy budget
+    executed: bool = True  # False: the answers are those of another engine of the same graph
 
     @property
     def candidate(self) -> Candidate:
@@ -66,6 +67,14 @@ class Verified:
             self.quality,
             self.note,
         )
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was verified, and the variants whose engines could not be loaded or run."""
+
+    verified: tuple[Verified, ...]
+    failures: tuple[Failure, ...]
 
 
 class Recorder:
@@ -112,11 +121,11 @@ def verify(
     threads: int,
     store: Store,
     progress: Progress,
-) -> tuple[Verified, ...]:
+) -> Findings:
     """How every point's engines answer, per backend and precision, beside the source model."""
     truth = None if model.can_evaluate else _reference(model, model.points[-1], None, store)
     references: dict[Point, Path] = {}
-    verified = []
+    verified, failures = [], []
     for variant in group(engines):
         with progress.task(f"verify {variant}") as task:
             if variant.point not in references:
@@ -129,14 +138,24 @@ def verify(
                 "threads": threads,
                 "revision": REVISION,
             }
-            entry, task.cached = store.produce(
-                "verify",
-                inputs,
-                partial(_verify, model, variant, reference, truth, threads),
-            )
+            make = partial(_verify, model, variant, reference, truth, threads)
+            try:
+                entry, task.cached = store.produce("verify", inputs, make)
+            except EngineError as e:
+                task.note = str(e)
+                failures.append(_failure(variant, e))
+                continue
         quality = decode(Quality, json.loads((entry / QUALITY).read_text()), QUALITY)
         verified.append(Verified(variant, quality, entry / ANSWERS, reference / ANSWERS))
-    return tuple(verified)
+    for point in {engine.graph.point for engine in engines} - {v.variant.point for v in verified}:
+        raise ElastiqError("; ".join(str(f) for f in failures if f.point == point.name))
+    return Findings(tuple(verified), tuple(failures))
+
+
+def _failure(variant: Variant, error: EngineError) -> Failure:
+    stages = ", ".join(variant.engines)
+    where = (variant.point.name, stages, variant.backend, variant.precision)
+    return Failure(*where, "run", str(error))
 
 
 def group(engines: tuple[BuiltEngine, ...]) -> tuple[Variant, ...]:
@@ -228,7 +247,7 @@ def _compare(
     for name, truth in expected.items():
         answer = actual[name]
         if answer.shape != truth.shape or not np.isfinite(answer).all():
-            raise ElastiqError(f"{where}: output {name!r} is not finite or of the wrong shape")
+            raise EngineError(f"{where}: output {name!r} is not finite or of the wrong shape")
         scale = max(float(np.abs(truth).max()), 1e-6)
         differences.append(np.abs(answer.astype(np.float64) - truth).ravel() / scale)
         agreement = min(agreement, float(_agree(answer, truth).mean()))

@@ -91,7 +91,7 @@ class _Plan:
                 option.typical,
                 option.likely,
                 option.worst,
-                min(CELLS, round(option.mean * cells)),
+                round(min(CELLS, option.mean * cells)),
             )
             for index, option in enumerate(options)
         ]
@@ -108,8 +108,8 @@ class _Plan:
         """The best option, or NONE_FITS; `waited` is for how long the next in line has, if any."""
         after = self._values.arriving if waited is None else self._values.waiting
         most, cells = CELLS, self._cells
-        here = min(most, max(0, int(((waited or 0.0) + waking) * cells)))
-        there = min(most, here + int(shifting * cells))
+        here = int(min(most, ((waited or 0.0) + waking) * cells))
+        there = int(min(most, here + shifting * cells))
         left_here = left - waking
         left_there = left_here - shifting
         best, highest = NONE_FITS, -1.0

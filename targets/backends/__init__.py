@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from elastiq import plugins
+from elastiq.codec import decode, plain
+from elastiq.errors import ElastiqError, unknown
 from elastiq.records import Graph
 
 
@@ -16,12 +19,14 @@ class Backend(Protocol):
     runner: str  # the elastiq.runners module that loads what it builds
     precisions: frozenset[str]
     on_device: bool  # True: build() packs what the device needs to finish it
+    joins: bool  # True: build() may make one engine of the graphs of all points
+    Settings: type  # a frozen dataclass; every field has a default
 
     def toolchain(self) -> str:
         """Everything that makes an old engine invalid. Raises ElastiqError when not installed."""
         ...
 
-    def build(self, graph: Graph, out: Path) -> None:
+    def build(self, graph: Graph, out: Path, settings: Any) -> None:
         """Make one engine of one graph in an empty folder; large tensors go to graph.weights."""
         ...
 
@@ -35,3 +40,27 @@ def backend(name: str) -> Backend:
     """The backend module of a name."""
     module: Backend = plugins.load("targets.backends", name, "backend")
     return module
+
+
+def configured(given: tuple[str, ...]) -> Mapping[str, Any]:
+    """The settings of every backend, each given as `backend.setting=value`."""
+    values: dict[str, dict[str, str]] = {name: {} for name in names()}
+    for text in given:
+        name, dot, rest = text.partition(".")
+        setting, equals, value = rest.partition("=")
+        if not (dot and equals):
+            raise ElastiqError(f"{text!r} is no setting. Write it as openvino.hint=throughput")
+        if name not in values:
+            raise unknown("backend", name, values)
+        values[name][setting.strip()] = value.strip()
+    return {name: _settings(name, texts) for name, texts in values.items()}
+
+
+def _settings(name: str, texts: Mapping[str, str]) -> Any:
+    kind = backend(name).Settings
+    defaults = plain(kind())
+    try:
+        typed = {key: type(defaults.get(key, ""))(text) for key, text in texts.items()}
+    except ValueError as e:
+        raise ElastiqError(f"{name}: {e}") from e
+    return decode(kind, typed, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,6 +16,12 @@ name = "fake"
 runner = "fake"
 precisions = frozenset({"fp32", "int8"})
 on_device = False
+joins = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """None."""
 
 
 def toolchain() -> str:
@@ -24,6 +31,16 @@ def toolchain() -> str:
         raise missing("onnx", "compile") from e
 
 
-def build(graph: Graph, out: Path) -> None:
+def build(graph: Graph, out: Path, settings: Settings) -> None:
+    from onnx.reference import ReferenceEvaluator
+
+    from targets import graphs
+    from targets.refusal import refusal
+
+    model = graphs.load(graph)
+    try:
+        ReferenceEvaluator(model)
+    except RuntimeError as e:  # of which NotImplementedError is one
+        raise refusal("ONNX's evaluator", graph, model, e) from e
     shutil.copyfile(graph.path, out / GRAPH)
     (out / SETTINGS).write_text(json.dumps({"pause": 0.0}))

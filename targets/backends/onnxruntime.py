@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from elastiq.errors import ElastiqError, missing
+from elastiq.errors import missing
 from elastiq.records import Graph
 from elastiq.runners.onnxruntime import FILE
 
 name = "onnxruntime"
 runner = "onnxruntime"
-precisions = frozenset({"fp32", "int8"})
+precisions = frozenset({"fp32", "fp16", "int8"})
 on_device = False
+joins = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """None."""
 
 
 def toolchain() -> str:
@@ -23,15 +30,18 @@ def toolchain() -> str:
         raise missing(e.name or "onnxruntime", "compile") from e
 
 
-def build(graph: Graph, out: Path) -> None:
+def build(graph: Graph, out: Path, settings: Settings) -> None:
     import onnx
     import onnxruntime
 
-    from targets import graphs, vnni
+    from targets import graphs, half, vnni
+    from targets.refusal import refusal
 
-    model = graphs.load(graph)
+    original = model = graphs.load(graph)
     if graph.precision == "int8":
         model = vnni.lower(model)
+    elif graph.precision == "fp16":
+        model = half.lower(model)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     # No hardware layouts yet: those are the device's own, and the runner's session adds them.
@@ -44,5 +54,5 @@ def build(graph: Graph, out: Path) -> None:
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as e:  # the runtime's own errors share no base class
-            raise ElastiqError(f"ONNX Runtime refuses {graph.point}, {graph.stage}: {e}") from e
+            raise refusal("ONNX Runtime", graph, original, e) from e
         graphs.save(onnx.load(optimised), out / FILE, graph.weights)

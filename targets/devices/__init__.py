@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+from elastiq import cuda
 from elastiq.errors import unknown
 from targets import toml
 
 FOLDER = Path(__file__).parent
+
+
+def own_folder() -> Path:
+    """The user's own devices: $ELASTIQ_DEVICES, else under their configuration."""
+    settings = Path(os.environ.get("XDG_CONFIG_HOME", Path.home() / ".config"))
+    return Path(os.environ.get("ELASTIQ_DEVICES", settings / "elastiq" / "devices"))
 
 
 @dataclass(frozen=True)
@@ -23,17 +31,19 @@ class Target:
     precisions: tuple[str, ...]
     recipe: str  # of calibration/recipes.py
     threads: int
+    settings: tuple[str, ...] = ()  # of backends, as --set takes them
+    gpu: bool = False  # whether its engines run on an NVIDIA GPU
 
     @property
     def here(self) -> bool:
         """Whether this machine is one, so that engines can be run and measured on it."""
-        return platform.machine() in self.machines
+        return platform.machine() in self.machines and (not self.gpu or cuda.available())
 
 
 def targets() -> dict[str, Target]:
-    """Every device there is, by name."""
-    found = [toml.read(Target, path) for path in sorted(FOLDER.glob("*.toml"))]
-    return {target.name: target for target in found}
+    """Every device there is, by name; the user's own come before ours of that name."""
+    paths = [path for folder in (FOLDER, own_folder()) for path in sorted(folder.glob("*.toml"))]
+    return {target.name: target for target in (toml.read(Target, path) for path in paths)}
 
 
 def target(name: str) -> Target:

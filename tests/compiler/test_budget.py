@@ -33,8 +33,8 @@ def model():
 def verified(model, store):
     fp32 = trace(model, model.points, store, silent())
     int8 = quantize(model, fp32, model.calibration(), Method(), store, silent())
-    engines = compile((*fp32, *int8), ("onnxruntime",), store, silent())
-    return verify(model, engines, 1, store, silent())
+    engines = compile((*fp32, *int8), ("onnxruntime",), store, silent()).engines
+    return verify(model, engines, 1, store, silent()).verified
 
 
 def keep(model, verified, spending, store, progress=None):
@@ -86,8 +86,8 @@ def test_a_second_search_makes_nothing_again(model, verified, kept, store, monke
     made = []
     produce = type(store).produce
 
-    def watched(self, kind, inputs, make):
-        entry, found = produce(self, kind, inputs, make)
+    def watched(self, kind, *how):
+        entry, found = produce(self, kind, *how)
         made.extend([] if found else [kind])
         return entry, found
 

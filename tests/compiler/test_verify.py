@@ -19,7 +19,8 @@ def verified(name, store):
     model = source.load(TINY.replace("Tiny", name))
     fp32 = trace(model, model.points, store, silent())
     int8 = quantize(model, fp32, model.calibration(), Method(), store, silent())
-    return verify(model, compile(int8, ("onnxruntime",), store, silent()), 1, store, silent())
+    compiled = compile(int8, ("onnxruntime",), store, silent())
+    return verify(model, compiled.engines, 1, store, silent()).verified
 
 
 @pytest.mark.parametrize("name", ["Tiny", "Unmeasured"])

@@ -1,0 +1,140 @@
+"""Backends side by side at a realistic scale, each beside its vendor's own default path.
+
+    python -m benchmarks backends
+
+A Perceiver of 42 M parameters (224 x 224, dim 512, 12 layers, random weights), one thread. `plain`
+is what a user gets who gives the ONNX graph to the runtime and asks for one thread: a session of
+ONNX Runtime, `compile_model` of OpenVINO; for INT8 the graph is the portable one. With random
+weights the accuracy budget says nothing, so what is kept is kept for its speed alone; every engine
+was verified against torch all the same, while the plain ones were not. Build times are those of the
+child processes, the first with their imports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import openvino
+
+from benchmarks.harness import Figure, at_most, interleaved, store
+from benchmarks.precision import ROUNDS, SAME, SETTINGS
+from compiler import config, pipeline
+from compiler.passes.compile import BuiltEngine
+from compiler.passes.profile import example
+from compiler.plan import plan
+from compiler.progress import Progress
+from compiler.store import RECORD
+from elastiq.records import Graph
+from targets import graphs
+
+LOADS = 3
+Feed = Mapping[str, np.ndarray]
+
+
+def run() -> list[Figure]:
+    with _no_cache(), tempfile.TemporaryDirectory() as folder:
+        output = str(Path(folder) / "b.elastiq")
+        planned = plan(config.read(None, SETTINGS | {"backends": (), "output": output}))
+        with Progress(planned.tasks) as progress:
+            built = pipeline.build(planned, store(), progress)
+        assert built.choices is not None
+        figures = []
+        for point, choice in built.choices.items():
+            engines = [e for e in built.engines if e.graph.point.name == point]
+            figures += _at(point, engines, str(choice.candidate))
+        for name in planned.backends:
+            figures += _made(name, [e for e in built.engines if e.backend == name])
+        figures += _loads([e for e in built.engines if e.backend == "openvino"])
+    return figures
+
+
+@contextmanager
+def _no_cache() -> Iterator[None]:
+    """A device that kept nothing yet."""
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory() as empty:
+        os.environ["ELASTIQ_CACHE"] = empty
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def _at(point: str, engines: list[BuiltEngine], kept: str) -> list[Figure]:
+    feed = example(engines[0].graph.inputs)
+    ours = {f"{e.backend} {e.graph.precision}": _engine(e, feed) for e in engines}
+    vendors: dict[str, Callable[[], object]] = {}
+    for graph in {e.graph.precision: e.graph for e in engines}.values():
+        vendors[f"plain onnxruntime {graph.precision}"] = _plain_session(graph, feed)
+        vendors[f"plain openvino {graph.precision}"] = _plain_model(graph, feed)
+    seconds = interleaved(ours | vendors, ROUNDS)
+    best = min(vendors, key=lambda name: seconds[name])
+    ratio = seconds[kept] / seconds[best]
+    return [
+        *(Figure(f"{point}: {name}", 1000 * taken, "ms") for name, taken in seconds.items()),
+        at_most(f"{point}: {kept}, which is kept, against {best}", ratio, SAME, "x"),
+    ]
+
+
+def _engine(built: BuiltEngine, feed: Feed) -> Callable[[], object]:
+    engine = built.load(threads=1)
+    return lambda: engine(feed)
+
+
+def _plain_session(graph: Graph, feed: Feed) -> Callable[[], object]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(graphs.load(graph).SerializeToString(), options)
+    return lambda: session.run(None, feed)
+
+
+def _plain_model(graph: Graph, feed: Feed) -> Callable[[], object]:
+    core = openvino.Core()
+    model = core.read_model(graphs.load(graph).SerializeToString())
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1})
+    return lambda: compiled(dict(feed))
+
+
+def _made(name: str, engines: list[BuiltEngine]) -> list[Figure]:
+    """What a backend's engines took to build, and what they take on disk, alone and together."""
+    seconds = [json.loads((e.folder / RECORD).read_text())["seconds"] for e in engines]
+    figures = [Figure(f"{name}: build of {len(engines)} engines", sum(seconds), "s")]
+    for precision in ("fp32", "int8"):
+        of = [e for e in engines if e.graph.precision == precision]
+        one = _size(of[:1])
+        figures.append(Figure(f"{name} {precision}: size of one engine", one / 1e6, "MB"))
+        times = _size(of) / one
+        figures.append(Figure(f"{name} {precision}: size of {len(of)}, in ones", times, "x"))
+    return figures
+
+
+def _size(engines: list[BuiltEngine]) -> int:
+    files = [p for e in engines for p in e.folder.iterdir() if p.name not in (RECORD, graphs.LIST)]
+    weights = {e.graph.weights / name for e in engines for name in e.weights}
+    return sum(path.stat().st_size for path in (*files, *weights))
+
+
+def _loads(engines: list[BuiltEngine]) -> list[Figure]:
+    """The first load of an engine on a device, and the next."""
+    figures = []
+    for built in (e for e in engines if e.graph.point.name == "queries=64"):
+        taken: dict[str, list[float]] = {"cold": [], "warm": []}
+        for _ in range(LOADS):
+            with _no_cache():
+                for times in taken.values():
+                    start = time.perf_counter()
+                    built.load(threads=1).close()
+                    times.append(time.perf_counter() - start)
+        for kind, times in taken.items():
+            what = f"openvino {built.graph.precision}: {kind} load at queries=64"
+            figures.append(Figure(what, float(np.median(times)), "s"))
+    return figures

@@ -1,0 +1,113 @@
+"""OpenVINO on the device: warm at the second load, whatever became of the cache."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+import elastiq
+from elastiq import cache, device
+from elastiq.errors import EngineError
+from elastiq.protocols import RunnerOptions
+from elastiq.runners import openvino as runner
+
+KEY = "queries=8/main/openvino/int8"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ELASTIQ_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def engine_folder(tiny_bundle):
+    """Where an engine lies, and where its weights do."""
+    with elastiq.open(tiny_bundle) as bundle:
+        (record,) = (e for e in bundle.manifest.engines if e.key == KEY)
+    return tiny_bundle / record.folder, tiny_bundle / "weights"
+
+
+@pytest.fixture
+def feed(tiny_bundle):
+    with elastiq.open(tiny_bundle) as bundle:
+        return bundle.samples().input(0)
+
+
+def answer(folder, weights, feed, threads=1):
+    return runner.load(folder, RunnerOptions(weights, threads))(feed)["logits"]
+
+
+def test_a_second_load_needs_no_weights_and_answers_the_same(engine_folder, feed, tmp_path):
+    folder, weights = engine_folder
+    first = answer(folder, weights, feed)
+    second = answer(folder, tmp_path / "nowhere", feed)
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "another"])
+def test_a_damaged_or_foreign_cache_is_made_again(engine_folder, feed, damage):
+    folder, weights = engine_folder
+    first = answer(folder, weights, feed)
+    (kept,) = cache.folder().iterdir()
+    content = kept.read_bytes()
+    if damage == "another":
+        cache.keep(kept.name, b"no model at all")
+    else:
+        kept.write_bytes(content[:-100] if damage == "truncate" else b"x" + content[1:])
+    np.testing.assert_array_equal(answer(folder, weights, feed), first)
+    assert len(cache.find(kept.name)) > 100
+
+
+def test_without_a_cache_it_works_too(engine_folder, feed, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ELASTIQ_CACHE", str(tmp_path / "file" / "cache"))
+    assert np.isfinite(answer(*engine_folder, feed)).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_it_takes_the_threads_it_was_given(engine_folder, threads):
+    folder, weights = engine_folder
+    for _ in ("cold", "warm"):
+        compiled = runner.load(folder, RunnerOptions(weights, threads))._compiled
+        assert compiled.get_property("INFERENCE_NUM_THREADS") == threads
+        assert compiled.get_property("NUM_STREAMS") == 1
+
+
+def test_the_hint_is_that_of_the_build(engine_folder, tmp_path):
+    folder, weights = engine_folder
+    own = shutil.copytree(folder, tmp_path / "own")
+    layout = own / runner.LAYOUT
+    layout.write_text(layout.read_text().replace('"latency"', '"throughput"'))
+    compiled = runner.load(own, RunnerOptions(weights, 2))._compiled
+    assert compiled.get_property("PERFORMANCE_HINT") == "THROUGHPUT"
+
+
+def test_int8_is_exact_where_the_cpu_saturates(engine_folder):
+    """Without VNNI, OpenVINO's own integer products are off by as much as 15 %."""
+    compiled = runner.load(engine_folder[0], RunnerOptions(engine_folder[1]))._compiled
+    types = [
+        op.get_rt_info()["primitiveType"].astype(str)
+        for op in compiled.get_runtime_model().get_ops()
+    ]
+    exact = bool(runner.EXACT_INT8.intersection(device.this().flags))
+    assert any("gemm_i8" in kind or "_i8" in kind for kind in types if "jit" in kind) is exact
+
+
+@pytest.mark.parametrize("change", [lambda x: x[..., :3], lambda x: x.astype("float64")])
+def test_a_wrong_input_is_an_error_and_the_engine_lives_on(engine_folder, feed, change):
+    folder, weights = engine_folder
+    engine = runner.load(folder, RunnerOptions(weights))
+    with pytest.raises(EngineError, match="image"):
+        engine({"image": change(feed["image"])})
+    with pytest.raises(EngineError):
+        engine({})
+    assert np.isfinite(engine(feed)["logits"]).all()
+
+
+def test_a_broken_model_is_an_error(engine_folder, tmp_path):
+    own = shutil.copytree(engine_folder[0], tmp_path / "own")
+    (own / runner.MODEL).write_text("<net>")
+    with pytest.raises(EngineError, match="OpenVINO cannot load"):
+        runner.load(own, RunnerOptions(engine_folder[1]))

@@ -82,14 +82,26 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
     if until == "verify":
         return Build(graphs, engines, verified, layers=layers, failures=failures)
 
-    table = profile(engines, config.loads, config.profile_seconds, plan.threads, store, progress)
-    if until == "profile":
-        return Build(graphs, engines, verified, table, layers=layers, failures=failures)
-
+    idle, *busy = sorted(config.loads)
+    table = profile(engines, (idle,), config.profile_seconds, plan.threads, store, progress)
     choices = choose([v.candidate for v in verified], table, config.accuracy_drop)
+    kept = engines if config.keep == "all" else _chosen(choices, engines)
+    under = profile(kept, tuple(busy), config.profile_seconds, plan.threads, store, progress)
+    table = replace(table, rows=(*table.rows, *under.rows))
+    if until == "profile":
+        return Build(graphs, engines, verified, table, choices, None, layers, failures)
+
     with progress.task(f"bundle {plan.output}"):
         output = bundle(plan, verified, choices, table, layers)
     return Build(graphs, engines, verified, table, choices, output, layers, failures)
+
+
+def _chosen(
+    choices: Mapping[str, Choice], engines: tuple[BuiltEngine, ...]
+) -> tuple[BuiltEngine, ...]:
+    """The engines that ship: the others were measured for the choice, which needs no more."""
+    keys = {key for choice in choices.values() for key in choice.candidate.keys().values()}
+    return tuple(engine for engine in engines if engine.key in keys)
 
 
 def _for_elsewhere(

@@ -18,6 +18,7 @@ ALL = (
     "precision",
     "backends",
     "burst",
+    "footprint",
     "overhead",
 )
 

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 
 import elastiq
 from compiler.commands import options
+from elastiq import footprint
 from elastiq.bundle import Bundle
 from elastiq.codec import plain
 
 
 @click.command(
     help="Show the points, engines, latencies and sizes in BUNDLE.\n\n\b\n"
-    "elastiq inspect perceiver.elastiq"
+    "elastiq inspect perceiver.elastiq --memory"
 )
 @options.bundle
+@click.option("--memory", is_flag=True, help="Measure, in fresh processes, what each point adds.")
 @options.as_json
-def command(bundle: str, as_json: bool) -> None:
+def command(bundle: str, memory: bool, as_json: bool) -> None:
+    added = footprint.measure(Path(bundle)) if memory else {}
     with elastiq.open(bundle) as opened:
         if as_json:
-            click.echo(json.dumps(_as_dict(opened), indent=1))
+            shown = _as_dict(opened) | ({"memory": added} if memory else {})
+            click.echo(json.dumps(shown, indent=1))
         else:
-            click.echo(_as_text(opened))
+            click.echo("\n".join([_as_text(opened), *_memory_as_text(added)]))
 
 
 def _as_dict(bundle: Bundle) -> dict[str, Any]:
@@ -32,6 +37,17 @@ def _as_dict(bundle: Bundle) -> dict[str, Any]:
         "manifest": plain(bundle.manifest),
         "table": plain(bundle.table) if bundle.measured else None,
     }
+
+
+def _memory_as_text(added: dict[str, int]) -> list[str]:
+    if not added:
+        return []
+    return [
+        "",
+        f"{'point':<16}{'adds MB':>9}  (PSS; the first brings the runtime along)",
+        *(f"{point:<16}{size / 1e6:>9.1f}" for point, size in added.items()),
+        f"{'all':<16}{sum(added.values()) / 1e6:>9.1f}",
+    ]
 
 
 def _as_text(bundle: Bundle) -> str:

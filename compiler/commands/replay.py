@@ -116,6 +116,7 @@ def send(bundle: Bundle, policy: str, traffic: Traffic) -> list[Report]:
         workers = {policy: stack.enter_context(bundle.serve(policy))} if policy != "fixed" else {}
         for point in bundle.manifest.points:
             workers[point.name] = stack.enter_context(bundle.serve("fixed", point=point.name))
+        bundle.settle()  # no packing while others are measured
         stack.enter_context(Burner(traffic.hog))
         reports = replay(workers, moments, bundle.samples(), traffic.deadline, seed=traffic.seed)
     return list(reports.values())

@@ -169,12 +169,12 @@ class AdaViT(nn.Module):
 
     def bucket_of(self, policy: Policy, largest: int | None = None) -> Tensor:
         """For each image the smallest bucket that has all it asks for, or else the largest."""
-        largest = len(self.bucket_gates) - 1 if largest is None else largest
+        last = len(self.bucket_gates) - 1
         gates = (policy.gates > 0)[:, None]
         tokens = (policy.keep > 0).sum(1)[:, None]
-        enough = (self.bucket_gates[:largest] >= gates).all(-1)
-        enough &= self.bucket_tokens[:largest] >= tokens
-        return torch.where(enough.any(1), enough.to(torch.uint8).argmax(1), largest)
+        enough = (self.bucket_gates >= gates).all(-1) & (self.bucket_tokens >= tokens)
+        smallest = torch.where(enough.any(1), enough.to(torch.uint8).argmax(1), last)
+        return smallest if largest is None else smallest.clamp(max=largest)
 
     def as_bucket(self, policy: Policy, bucket: Tensor) -> Policy:
         """What is used of an image in a bucket: its gates, and the best tokens it has room for."""

@@ -144,6 +144,7 @@ class AdaViT(nn.Module):
 
     def policy(self, x: Tensor) -> Policy:
         """Every decision from the state behind the first block; a patch is kept for good or not."""
+        x = _normal(x)
         gates = torch.stack([gate(x[:, 0]) for gate in self.gate], 1)
         keep = self.keep[0](x[:, 1:]).squeeze(-1)
         return Policy(gates[..., :-2], gates[..., -2:], keep)
@@ -152,8 +153,8 @@ class AdaViT(nn.Module):
         """As in the paper: each block is decided on just before it. Logits, and what was chosen."""
         x, chosen = self.begin(image), []
         for block, gate, keep in zip(self.vit.blocks[1:], self.gate, self.keep, strict=True):
-            scores = gate(x[:, 0])
-            patches = keep(x[:, 1:]).squeeze(-1)
+            y = _normal(x)
+            scores, patches = gate(y[:, 0]), keep(y[:, 1:]).squeeze(-1)
             choice = Policy(scores[:, :-2], scores[:, -2:], patches).choose(self.training)
             x = masked(block, x, choice.heads, choice.branches, _with_class_token(choice.keep))
             chosen.append(choice.parts)
@@ -228,6 +229,11 @@ def _smallest(
             least = max(room, int(fits[needed - 1]))
             found = min(found, (some, least), key=lambda size: size[0] * size[1])
     return found
+
+
+def _normal(x: Tensor) -> Tensor:
+    """As decisions are made on it: else they grow with the tokens, from block to block."""
+    return F.layer_norm(x, x.shape[-1:])
 
 
 def _with_class_token(keep: Tensor) -> Tensor:

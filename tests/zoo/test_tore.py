@@ -124,7 +124,7 @@ def test_the_decoder_knows_what_was_seen() -> None:
     for n in range(2):
         assert seen[n].nonzero().flatten().tolist() == sorted(places[n].tolist())
         there = canvas[n, places[n]] - network.decoder.positions[places[n]]
-        torch.testing.assert_close(there, tokens[n])
+        torch.testing.assert_close(there, network.decoder.narrow(tokens[n]))
 
 
 def test_evaluate_hands_over_whole_sequences(

@@ -84,12 +84,9 @@ def _choose(scores: Tensor, training: bool) -> Tensor:
 def masked(block: Block, x: Tensor, heads: Tensor, branches: Tensor, keep: Tensor) -> Tensor:
     """The block as if heads, branches and tokens that are not used were not there."""
     y = block.norm_attention(x)
-    x = x + _among(block.attention, y, heads, keep) * (branches[:, 0] * _any(heads))[:, None, None]
+    attending = branches[:, 0] * heads.amax(-1)  # without any head there is no attention
+    x = x + _among(block.attention, y, heads, keep) * attending[:, None, None]
     return x + block.mlp(block.norm_mlp(x)) * branches[:, 1, None, None]
-
-
-def _any(heads: Tensor) -> Tensor:
-    return heads.amax(-1)
 
 
 def _among(attention: Attention, y: Tensor, heads: Tensor, keep: Tensor) -> Tensor:
@@ -261,11 +258,11 @@ class Bucket(nn.Module):
         gates = network.bucket_gates[bucket].bool().view(-1, network.size.heads + 2)
         blocks = network.vit.blocks[1:]
         self.blocks = nn.Sequential(*(Sliced(b, g) for b, g in zip(blocks, gates, strict=True)))
-        self.vit_norm, self.vit_head = network.vit.norm, network.vit.head
+        self.norm, self.head = network.vit.norm, network.vit.head
 
     def forward(self, cls: Tensor, tokens: Tensor) -> dict[str, Tensor]:
         x = self.blocks(torch.cat([cls, tokens], 1))
-        return {"logits": self.vit_head(self.vit_norm(x[:, 0]))}
+        return {"logits": self.head(self.norm(x[:, 0]))}
 
 
 class Sliced(nn.Module):

@@ -120,7 +120,7 @@ class Recipe:
         self.model = ViT(SMALL)
         self.reader = CellReader(SMALL)
         self.trained = nn.ModuleList([self.model, self.reader])
-        self.steps, self.learning_rate = (2000, 1e-3) if control else (1600, 1.5e-3)
+        self.steps, self.learning_rate = (1600, 1e-3) if control else (1600, 1.5e-3)
         if control:
             family.restore(self.model, "vit")
         else:

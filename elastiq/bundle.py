@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from elastiq import device, digest, manifest, plugins, samples
+from elastiq import device, digest, drivers, manifest, plugins, samples
 from elastiq.codec import decode
+from elastiq.drivers import Memory, Outputs, Ready, Remembering, Run
 from elastiq.errors import BundleError, ElastiqError, unknown
 from elastiq.latency import LatencyTable
 from elastiq.manifest import inside
-from elastiq.protocols import Arrays, Driver, Engine, Runner, RunnerOptions
+from elastiq.protocols import Arrays, Engine, Runner, RunnerOptions
 from elastiq.records import EngineRecord, PointRecord
-from elastiq.worker import Worker, serve
+from elastiq.sessions import Session, Sessions
+from elastiq.worker import Done, Worker, serve
 
 WEIGHTS = "weights"
 SAMPLES = "samples.npz"
@@ -33,11 +36,16 @@ class Bundle:
         self.threads = threads or self.manifest.threads
         self._points = {point.name: point for point in self.manifest.points}
         self._records = {engine.key: engine for engine in self.manifest.engines}
+        self._inputs = {
+            point.name: {stage: record.inputs for stage, record in point.stages.items()}
+            for point in self.manifest.points
+        }
         self._engines: dict[str, Engine] = {}
         self._checked: set[str] = set()
         self._lock = threading.RLock()
         self._worker: Worker | None = None
-        self._driver: Driver = plugins.load("elastiq.drivers", self.manifest.driver, "driver")
+        self._driver = drivers.driver(self.manifest.driver, self.manifest.driver_settings)
+        self._ready: dict[str, Ready] = {}
         for name, record in self.manifest.files.items():
             _check_size(inside(path, name), record.size)
         self._table = self._read_table()
@@ -106,28 +114,48 @@ class Bundle:
 
     def execute(self, point: str, inputs: Arrays) -> dict[str, np.ndarray]:
         """Answer one request at one point, now, in this thread."""
-        self._check_inputs(point, inputs)
-        return self._driver.answer(self.load(point), inputs)
+        (answer,) = self.together(point, [inputs])
+        return answer
+
+    def together(self, point: str, requests: Sequence[Arrays]) -> list[Outputs]:
+        """Answer as many requests as one run of a point takes, now, in this thread."""
+        takes = self.point(point).takes
+        if not 0 < len(requests) <= takes:
+            raise ElastiqError(f"{point} answers at most {takes} at once, not {len(requests)}")
+        answers = []
+        for answer in self._run(point, requests, None).answers:
+            if isinstance(answer, Exception):
+                raise answer
+            answers.append(answer)
+        return answers
+
+    def session(self, name: str | None = None) -> Session:
+        """Begin a sequence of requests, each answered from all that was sent before."""
+        return self._own_worker().session(name)
 
     def serve(self, policy: str = "utility", **options: Any) -> Worker:
         """A worker whose dispatcher picks the point for each request from the device's load."""
         table = self.table  # what was never measured is refused before anything is loaded
         for point in self.manifest.points:
             self.warm(point.name)
-        return serve(self.manifest.points, table, self.execute, policy, **options)
+        sessions = Sessions(self._driver.begin) if isinstance(self._driver, Remembering) else None
+        return serve(self.manifest.points, table, self._run, policy, sessions=sessions, **options)
 
     def warm(self, point: str) -> None:
         """Load a point and run it once: a first run is slower than what the table promises."""
-        first = next(iter(self.point(point).stages.values()))
-        self.execute(point, {spec.name: np.zeros(spec.shape, spec.dtype) for spec in first.inputs})
+        engines = self.load(point)
+        for name, stage in self.point(point).stages.items():
+            engines[name]({spec.name: np.zeros(spec.shape, spec.dtype) for spec in stage.inputs})
 
     def infer(self, inputs: Arrays, deadline: float | None = None) -> dict[str, np.ndarray]:
         """Answer one request within `deadline` seconds, at the best point that makes it."""
+        return self._own_worker().submit(inputs, deadline).result().outputs
+
+    def _own_worker(self) -> Worker:
         with self._lock:
             if self._worker is None:
                 self._worker = self.serve()
-            worker = self._worker
-        return worker.submit(inputs, deadline).result().outputs
+            return self._worker
 
     def samples(self) -> samples.Samples:
         """The evaluation samples that travel with the bundle."""
@@ -142,6 +170,36 @@ class Bundle:
             for engine in self._engines.values():
                 engine.close()
             self._engines.clear()
+            self._ready.clear()
+
+    def _run(self, point: str, requests: Sequence[Arrays], memory: Memory | None) -> Done:
+        """What a worker's requests become; one that is wrong spoils no other's answer."""
+        ready = self._ready.get(point) or self._prepare(point)
+        found: list[Outputs | Exception] = []
+        right: list[int] = []
+        for place, request in enumerate(requests):
+            try:
+                self._check_inputs(point, request, memory)
+            except ElastiqError as e:
+                found.append(e)
+            else:
+                found.append({})
+                right.append(place)
+        run = Run(ready)
+        if memory is not None and right:
+            assert isinstance(self._driver, Remembering)
+            found[0] = self._driver.step(run, memory, requests[0])
+        elif right:
+            answers = self._driver.answer(run, [requests[place] for place in right])
+            for place, answer in zip(right, answers, strict=True):
+                found[place] = answer
+        return Done(found, run.ran)
+
+    def _prepare(self, point: str) -> Ready:
+        record = self.point(point)
+        ready = Ready(self.load(point), record.settings, record.takes)
+        self._ready[point] = ready
+        return ready
 
     def _record(self, key: str) -> EngineRecord:
         try:
@@ -182,11 +240,18 @@ class Bundle:
         except ElastiqError as e:
             raise BundleError(f"{path}: {e}") from e
 
-    def _check_inputs(self, point: str, inputs: Arrays) -> None:
-        first = next(iter(self.point(point).stages.values()))
-        for spec in first.inputs:
+    def _check_inputs(self, point: str, inputs: Arrays, memory: Memory | None) -> None:
+        if memory is not None and not inputs:
+            return
+        stages = self._inputs[point]
+        if memory is None:
+            wanted = self._driver.inputs(stages, inputs)
+        else:
+            assert isinstance(self._driver, Remembering)
+            wanted = self._driver.next_inputs(stages)
+        for spec in wanted:
             if spec.name not in inputs:
-                names = [s.name for s in first.inputs]
+                names = [s.name for s in wanted]
                 raise ElastiqError(f"input {spec.name!r} is missing. This model takes: {names}")
             array = inputs[spec.name]
             if array.shape != spec.shape or array.dtype != spec.dtype:

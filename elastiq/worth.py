@@ -1,15 +1,16 @@
 """What requests yet to come are worth to a server, by how long the first of them has waited.
 
 One server, first come first served, arrivals at random: at the end of each run, all that matters is
-how long the next request has waited, and which point ran. The points form a Markov decision process
-over both; its value, found once per situation and kept, tells what the time that a run takes would
-have earned, and what a change of points costs those who come after it.
+how long the next request has waited (which tells how many wait behind it), and which point ran. The
+points form a Markov decision process over both; its value, found once per situation and kept, tells
+what the time that a run takes would have earned, and what a change of points costs those who come
+after it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, factorial, log
 
 import numpy as np
 
@@ -36,8 +37,9 @@ TO_CELLS = np.array(  # from values by wait to values by cell
     ]
 )
 
-# Scores, how slow points are, how rare requests are, what a change of points costs.
-Key = tuple[tuple[float, ...], int, int, int]
+# Scores, requests that runs take, how slow points are, how rare requests are, what a change of
+# points costs.
+Key = tuple[tuple[float, ...], tuple[int, ...], int, int, int]
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,10 @@ class Worth:
     ) -> Values:
         """What follows a run is worth; `pace` is the mean time between arrivals."""
         cost, scores = sum(o.mean for o in options), tuple(o.score for o in options)
+        takes = tuple(o.takes for o in options)
         slow, rare = _level(cost / given), _level(min(RAREST, max(FASTEST, pace / given)))
         shift = round(shifting * len(options) / cost / SHIFT_STEP)
-        key = scores, slow, rare, shift
+        key = scores, takes, slow, rare, shift
         if key not in self._solved:
             if len(self._solved) >= KEPT:
                 self._solved.clear()
@@ -98,6 +101,10 @@ def solve(options: tuple[Option, ...], given: float, rarity: float, shift: float
     near = np.maximum(0.0, 1.0 - np.abs(ends[..., None] - np.arange(STATES + 1)))
     moves = np.einsum("sacwv,c->sawv", near, CHANCES)
     moves = moves @ next_waits
+    for place, option in enumerate(options):
+        if option.takes > 1:
+            earned[:, place] *= _served(option.takes, rarity)
+            moves[:, place] = _moves_of_many(option.takes, done[:, place], rarity)
     value = np.zeros((len(options), STATES + 1))  # by the point that ran last, and by wait
     for _ in range(ROUNDS):
         same, other = earned + HORIZON * (moves @ value[..., None])[..., 0]
@@ -111,6 +118,38 @@ def solve(options: tuple[Option, ...], given: float, rarity: float, shift: float
     return Values(
         (HORIZON * value @ TO_CELLS).tolist(), (HORIZON * value @ next_waits.T @ TO_CELLS).tolist()
     )
+
+
+def _served(takes: int, rarity: float) -> np.ndarray:
+    """How many requests a run answers on average, by how long the first of them has waited."""
+    return 1.0 + np.sum([1.0 - _later(n, WAITS, rarity) for n in range(1, takes)], axis=0)
+
+
+def _later(count: int, after: np.ndarray, rarity: float) -> np.ndarray:
+    """How likely fewer than `count` requests come within a time."""
+    expected = after / rarity
+    terms = [expected**k / factorial(k) for k in range(count)]
+    return np.exp(-expected) * np.sum(terms, axis=0)
+
+
+def _moves_of_many(takes: int, done: np.ndarray, rarity: float) -> np.ndarray:
+    """How likely the next request has waited so long, after a run that took several.
+
+    `done` is how long the first of them has waited at its end, by shift, length of the run, and how
+    long it had at its beginning. Whoever came as the one too many before that is next; else whoever
+    comes first after it.
+    """
+    middles = (WAITS[1:] + WAITS[:-1]) / 2
+    begun = WAITS[:, None]
+    gap = np.maximum(0.0, done[..., None] - middles)
+    at_most = np.ones((*done.shape, STATES + 2))
+    at_most[..., 0] = 0.0
+    at_most[..., 1:-1] = np.where(
+        gap <= begun,
+        _later(takes, np.minimum(gap, begun), rarity),
+        _later(takes, begun, rarity) * np.exp(np.minimum(0.0, begun - gap) / rarity),
+    )
+    return np.einsum("scwv,c->swv", np.diff(at_most), CHANCES)
 
 
 def _waits_after(rarity: float) -> np.ndarray:

@@ -52,10 +52,13 @@ class BuiltEngine:
     folder: Path
     weights: tuple[str, ...]
     terms: Terms
+    shared: str = ""  # the key of the engine of another point or stage that this one is
 
     @property
     def key(self) -> str:
         graph = self.graph
+        if self.shared:
+            return self.shared
         return engine_key(graph.point.name, graph.stage, self.backend, graph.precision)
 
     @property

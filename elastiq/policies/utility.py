@@ -1,4 +1,4 @@
-"""The point that is worth most: to the request it answers, and to those who come after it.
+"""The point that is worth most: to the requests it answers, and to those who come after them.
 
 A slow, accurate answer takes time from the requests behind it. What that time is worth is computed
 as for any queue: from how fast requests arrive, how long each may wait, and what the points cost.
@@ -49,10 +49,9 @@ class Utility:
             plan = self._plan(options, key)
         left = inf if slacks[0] is None else slacks[0]
         behind = len(slacks) - 1
-        waited = None if behind == 0 else 0.0 if slacks[1] is None else max(0.0, given - slacks[1])
-        best = plan.best(left, waited, current, self.stay, waking, shifting)
+        best = plan.best(slacks, given, current, self.stay, waking, shifting)
         if best == NONE_FITS:
-            return Decision(_fastest(options), LATE, (1e3 * left,))
+            return Decision(_fastest(options, len(slacks)), LATE, (1e3 * left,))
         return Decision(best, WORDS, (1e3 * left, behind, 1e3 * (pace or inf)))
 
     def _plan(self, options: tuple[Option, ...], key: _Key) -> _Plan:
@@ -70,8 +69,10 @@ def _given(slacks: tuple[float | None, ...]) -> float | None:
     return max((slack for slack in slacks if slack is not None), default=None)
 
 
-def _fastest(options: tuple[Option, ...]) -> int:
-    return min(range(len(options)), key=lambda index: options[index].typical)
+def _fastest(options: tuple[Option, ...], waiting: int) -> int:
+    return min(
+        range(len(options)), key=lambda i: options[i].typical / min(options[i].takes, waiting)
+    )
 
 
 class _Plan:
@@ -92,39 +93,60 @@ class _Plan:
                 option.likely,
                 option.worst,
                 round(min(CELLS, option.mean * cells)),
+                option.takes,
             )
             for index, option in enumerate(options)
         ]
 
     def best(
         self,
-        left: float,
-        waited: float | None,
+        slacks: tuple[float | None, ...],
+        given: float,
         current: int | None,
         stay: float,
         waking: float,
         shifting: float,
     ) -> int:
-        """The best option, or NONE_FITS; `waited` is for how long the next in line has, if any."""
-        after = self._values.arriving if waited is None else self._values.waiting
-        most, cells = CELLS, self._cells
-        here = int(min(most, ((waited or 0.0) + waking) * cells))
+        """The best option, or NONE_FITS."""
+        left = inf if slacks[0] is None else slacks[0]
+        most, cells, waiting = CELLS, self._cells, len(slacks)
+        after, waited = self._after(slacks, given, 1)
+        here = int(min(most, waited + waking * cells))
         there = int(min(most, here + shifting * cells))
         left_here = left - waking
         left_there = left_here - shifting
         best, highest = NONE_FITS, -1.0
-        for index, surely, likely, maybe, typical, nine, worst, run in self._options:
+        for index, surely, likely, maybe, typical, nine, worst, run, takes in self._options:
             if index == current:
-                within, done, worth = left_here, here, stay
+                within, late, worth = left_here, waking, stay
             else:
-                within, done, worth = left_there, there, 0.0
+                within, late, worth = left_there, waking + shifting, 0.0
             if typical > within:
                 continue
             worth += surely if worst <= within else likely if nine <= within else maybe
-            worth += after[index][run + done]
+            if takes == 1 or waiting == 1:
+                worth += after[index][run + (here if index == current else there)]
+            else:
+                for slack in slacks[1:takes]:
+                    within = inf if slack is None else slack - late
+                    if typical <= within:
+                        worth += surely if worst <= within else likely if nine <= within else maybe
+                others, waited = self._after(slacks, given, takes)
+                worth += others[index][run + int(min(most, waited + late * cells))]
             if worth > highest:
                 best, highest = index, worth
         return best
+
+    def _after(
+        self, slacks: tuple[float | None, ...], given: float, takes: int
+    ) -> tuple[list[list[float]], float]:
+        """What follows a run that takes so many of those who wait, and for how many cells the next
+        in line has waited by now."""
+        if takes >= len(slacks):
+            return self._values.arriving, 0.0
+        slack = slacks[takes]
+        waited = 0.0 if slack is None else max(0.0, given - slack)
+        return self._values.waiting, waited * self._cells
 
 
 policy = Utility

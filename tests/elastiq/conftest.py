@@ -10,6 +10,7 @@ from elastiq.dispatcher import Dispatcher
 from elastiq.latency import Latency, LatencyTable, Row
 from elastiq.policies import Option, policy
 from elastiq.records import PointRecord, StageRecord
+from elastiq.worker import Done
 
 
 def latency(p50, p99=None):
@@ -60,6 +61,15 @@ def dispatcher(
     )
 
 
+def execute(answer):
+    """What a worker calls, over a function that answers one request at a point."""
+
+    def run(point, requests, memory=None):
+        return Done([answer(point, request) for request in requests], ["main"])
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def make():
     """The makers of invented points, tables and dispatchers."""
@@ -70,4 +80,5 @@ def make():
         table=table,
         dispatcher=dispatcher,
         clock=Clock,
+        execute=execute,
     )

@@ -10,7 +10,16 @@ import click
 from benchmarks import page
 from benchmarks.harness import publish
 
-ALL = ("elasticity", "quantization", "ranges", "precision", "backends", "burst", "overhead")
+ALL = (
+    "elasticity",
+    "quantization",
+    "ranges",
+    "precision",
+    "backends",
+    "burst",
+    "footprint",
+    "overhead",
+)
 
 
 @click.command(help=f"{__doc__}\n\nExit code 1 if a goal fails.\n\n\b\npython -m benchmarks burst")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,13 +17,16 @@ import numpy as np
 from elastiq import device, digest, drivers, manifest, plugins, samples
 from elastiq.codec import decode
 from elastiq.drivers import Memory, Outputs, Ready, Remembering, Run
+from elastiq.errands import errands
 from elastiq.errors import BundleError, ElastiqError, unknown
 from elastiq.latency import LatencyTable
-from elastiq.manifest import inside
+from elastiq.manifest import FileRecord, inside
 from elastiq.protocols import Arrays, Engine, Runner, RunnerOptions
 from elastiq.records import EngineRecord, PointRecord
 from elastiq.sessions import Session, Sessions
 from elastiq.worker import Done, Worker, serve
+
+log = logging.getLogger(__name__)
 
 WEIGHTS = "weights"
 SAMPLES = "samples.npz"
@@ -30,8 +36,9 @@ SENSITIVITY = "sensitivity.json"
 class Bundle:
     """A bundle folder on this device. Every file is checked against its digest before its use."""
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, path: Path, threads: int | None = None, share: bool = True) -> None:
         self.path = path
+        self.share = share  # what engines have in common, through the device's cache
         self.manifest = manifest.read(path)
         self.threads = threads or self.manifest.threads
         self._points = {point.name: point for point in self.manifest.points}
@@ -42,9 +49,13 @@ class Bundle:
         }
         self._engines: dict[str, Engine] = {}
         self._checked: set[str] = set()
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._starting = threading.Lock()
+        self._loading: dict[str, threading.Lock] = {}
+        self._loaders: ThreadPoolExecutor | None = None
+        self._trusting = threading.Lock()
         self._worker: Worker | None = None
-        self._driver = drivers.driver(self.manifest.driver, self.manifest.driver_settings)
+        self.driver = drivers.driver(self.manifest.driver, self.manifest.driver_settings)
         self._ready: dict[str, Ready] = {}
         for name, record in self.manifest.files.items():
             _check_size(inside(path, name), record.size)
@@ -85,8 +96,7 @@ class Bundle:
 
     def check(self) -> int:
         """Check every file against its digest, and that no file is there unnamed; count them."""
-        for name in self.manifest.files:
-            self._trusted(name)
+        self._trust(self.manifest.files)
         named = set(self.manifest.files) | {manifest.FILE}
         for path in sorted(self.path.rglob("*")):
             name = path.relative_to(self.path).as_posix()
@@ -106,10 +116,13 @@ class Bundle:
         return {stage: self.engine(record.engine) for stage, record in stages.items()}
 
     def engine(self, key: str) -> Engine:
-        """One engine by key, loaded on first use."""
+        """One engine by key, loaded on first use; others may be loaded at the same time."""
+        record = self._record(key)
         with self._lock:
+            loading = self._loading.setdefault(key, threading.Lock())
+        with loading:
             if key not in self._engines:
-                self._engines[key] = self._load(self._record(key))
+                self._engines[key] = self._load(record)
             return self._engines[key]
 
     def execute(self, point: str, inputs: Arrays) -> dict[str, np.ndarray]:
@@ -131,39 +144,74 @@ class Bundle:
 
     def session(self, name: str | None = None) -> Session:
         """Begin a sequence of requests, each answered from all that was sent before."""
-        return self._own_worker().session(name)
+        return self._own_worker(wait=True).session(name)
 
-    def serve(self, policy: str = "utility", **options: Any) -> Worker:
-        """A worker whose dispatcher picks the point for each request from the device's load."""
+    def serve(self, policy: str = "utility", wait: bool = True, **options: Any) -> Worker:
+        """A worker whose dispatcher picks the point for each request from the device's load.
+
+        Without `wait`, the cheapest point answers alone until the others are loaded.
+        """
         table = self.table  # what was never measured is refused before anything is loaded
-        for point in self.manifest.points:
-            self.warm(point.name)
-        sessions = Sessions(self._driver.begin) if isinstance(self._driver, Remembering) else None
-        return serve(self.manifest.points, table, self._run, policy, sessions=sessions, **options)
+        points = self.manifest.points
+        first, rest = (points, ()) if wait else (points[:1], points[1:])
+        with ThreadPoolExecutor(device.this().cores, "elastiq-loader") as pool:
+            list(pool.map(self.warm, [point.name for point in first]))
+        sessions = Sessions(self.driver.begin) if isinstance(self.driver, Remembering) else None
+        worker = serve(first, table, self._run, policy, sessions=sessions, **options)
+        if rest:
+            self._offer(worker, rest)
+        return worker
+
+    def _offer(self, worker: Worker, rest: Iterable[PointRecord]) -> None:
+        """Load further points in the background, and let the worker use each that is ready."""
+        pool = self._loaders = ThreadPoolExecutor(device.this().cores, "elastiq-loader")
+
+        def load(point: PointRecord) -> None:
+            try:
+                self.warm(point.name)
+            except ElastiqError as e:
+                log.warning("%s is left out: %s", point.name, e)
+            else:
+                worker.offer(point)
+
+        for point in rest:
+            pool.submit(load, point)
 
     def warm(self, point: str) -> None:
         """Load a point and run it once: a first run is slower than what the table promises."""
-        engines = self.load(point)
-        for name, stage in self.point(point).stages.items():
-            engines[name]({spec.name: np.zeros(spec.shape, spec.dtype) for spec in stage.inputs})
+        for stage in self.point(point).stages.values():
+            engine = self.engine(stage.engine)
+            with self._loading[stage.engine]:  # other points may be warmed at the same time
+                engine({spec.name: np.zeros(spec.shape, spec.dtype) for spec in stage.inputs})
 
     def infer(self, inputs: Arrays, deadline: float | None = None) -> dict[str, np.ndarray]:
-        """Answer one request within `deadline` seconds, at the best point that makes it."""
-        return self._own_worker().submit(inputs, deadline).result().outputs
+        """Answer one request within `deadline` seconds, at the best point that makes it.
 
-    def _own_worker(self) -> Worker:
-        with self._lock:
+        The first one waits for the cheapest point to be loaded if it has a deadline, else for all.
+        """
+        worker = self._own_worker(wait=deadline is None)
+        return worker.submit(inputs, deadline).result().outputs
+
+    def _own_worker(self, wait: bool) -> Worker:
+        with self._starting:
             if self._worker is None:
-                self._worker = self.serve()
+                self._worker = self.serve(wait=wait)
             return self._worker
+
+    def settle(self) -> None:
+        """Wait until what makes engines share memory is made, where this is the first time."""
+        errands().settle()
 
     def samples(self) -> samples.Samples:
         """The evaluation samples that travel with the bundle."""
         return samples.load(self._trusted(SAMPLES))
 
     def close(self) -> None:
-        with self._lock:
+        with self._starting:
             worker, self._worker = self._worker, None
+            loaders, self._loaders = self._loaders, None
+        if loaders is not None:
+            loaders.shutdown(cancel_futures=True)
         if worker is not None:
             worker.close()  # without the lock, which its last request may need
         with self._lock:
@@ -187,10 +235,10 @@ class Bundle:
                 right.append(place)
         run = Run(ready)
         if memory is not None and right:
-            assert isinstance(self._driver, Remembering)
-            found[0] = self._driver.step(run, memory, requests[0])
+            assert isinstance(self.driver, Remembering)
+            found[0] = self.driver.step(run, memory, requests[0])
         elif right:
-            answers = self._driver.answer(run, [requests[place] for place in right])
+            answers = self.driver.answer(run, [requests[place] for place in right])
             for place, answer in zip(right, answers, strict=True):
                 found[place] = answer
         return Done(found, run.ran)
@@ -208,26 +256,38 @@ class Bundle:
             raise unknown("engine", key, self._records) from None
 
     def _load(self, record: EngineRecord) -> Engine:
-        for name in self.manifest.files:
-            if name.startswith(f"{record.folder}/"):
-                self._trusted(name)
-        for weight in record.weights:
-            self._trusted(f"{WEIGHTS}/{weight}")
-        options = RunnerOptions(self.path / WEIGHTS, self.threads)
+        folder = f"{record.folder}/"
+        self._trust([name for name in self.manifest.files if name.startswith(folder)])
+        weights = [f"{WEIGHTS}/{weight}" for weight in record.weights]
+        options = RunnerOptions(
+            self.path / WEIGHTS, self.threads, self.share, partial(self._trust, weights)
+        )
         runner: Runner = plugins.load("elastiq.runners", record.runner, "runner")
         return runner.load(inside(self.path, record.folder), options)
 
     def _trusted(self, name: str) -> Path:
-        record = self.manifest.files.get(name)
-        if record is None:
-            raise BundleError(f"{self.path} has no {name}")
-        path = inside(self.path, name)
-        if name not in self._checked:
-            _check_size(path, record.size)
-            if digest.of_file(path) != record.sha256:
-                raise BundleError(f"{path} was altered: its digest does not match. Copy it again.")
-            self._checked.add(name)
-        return path
+        self._trust([name])
+        return inside(self.path, name)
+
+    def _trust(self, names: Iterable[str]) -> None:
+        """Check files against their digests; each is read for that once, whoever waits for it."""
+        with self._trusting:
+            unchecked = {n: self._record_of(n) for n in names if n not in self._checked}
+            paths = [inside(self.path, name) for name in unchecked]
+            for path, record in zip(paths, unchecked.values(), strict=True):
+                _check_size(path, record.size)
+            for path, found, name in zip(paths, digest.of_files(paths), unchecked, strict=True):
+                if found != unchecked[name].sha256:
+                    raise BundleError(
+                        f"{path} was altered: its digest does not match. Copy it again."
+                    )
+                self._checked.add(name)
+
+    def _record_of(self, name: str) -> FileRecord:
+        try:
+            return self.manifest.files[name]
+        except KeyError:
+            raise BundleError(f"{self.path} has no {name}") from None
 
     def _read_table(self) -> LatencyTable | None:
         names = [name for name in self.manifest.files if name.startswith("profiles/")]
@@ -245,10 +305,10 @@ class Bundle:
             return
         stages = self._inputs[point]
         if memory is None:
-            wanted = self._driver.inputs(stages, inputs)
+            wanted = self.driver.inputs(stages, inputs)
         else:
-            assert isinstance(self._driver, Remembering)
-            wanted = self._driver.next_inputs(stages)
+            assert isinstance(self.driver, Remembering)
+            wanted = self.driver.next_inputs(stages)
         for spec in wanted:
             if spec.name not in inputs:
                 names = [s.name for s in wanted]

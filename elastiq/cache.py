@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import mmap
 import os
+import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +16,26 @@ from elastiq import digest
 
 log = logging.getLogger(__name__)
 SEAL = 32  # bytes of SHA-256 behind the content
+LIMIT = 4 << 30  # bytes, beyond which what was not used for longest goes
+SHARE = 0.25  # of the disk's free space that one more thing may take
+DAY = 86400.0
+LEFT_BEHIND = 3600.0  # seconds, after which nobody writes to a draft any more
 
 
 def folder() -> Path:
     """$ELASTIQ_CACHE, else under the user's cache folder."""
     caches = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return Path(os.environ.get("ELASTIQ_CACHE", caches / "elastiq-device"))
+
+
+def has_room(size: int) -> bool:
+    """Whether that many bytes can be kept, for longer than until the next ones come."""
+    try:
+        folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder()).free
+        return os.access(folder(), os.W_OK) and size < min(LIMIT / 2, SHARE * free)
+    except OSError:
+        return False
 
 
 def keep(name: str, content: bytes) -> None:
@@ -43,4 +60,42 @@ def find(name: str) -> np.ndarray | None:
     if digest.of_bytes(body.data) != seal:
         log.warning("%s is damaged; it is made again", folder() / name)
         return None
+    touch(name)
     return body
+
+
+def touch(name: str) -> None:
+    """Note, to the day, that a file is in use. A folder that is read-only needs no such notes."""
+    path = folder() / name
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > DAY:
+            os.utime(path)
+
+
+def drop(name: str) -> None:
+    """Forget a file that turned out to be of no use."""
+    with contextlib.suppress(OSError):
+        (folder() / name).unlink()
+
+
+def trim(limit: int = LIMIT) -> None:
+    """Remove what was not used for longest, until the rest is within the limit.
+
+    Whoever has a file mapped keeps it; whoever looks for it later makes it again.
+    """
+    files = []
+    for path in folder().iterdir():
+        with contextlib.suppress(OSError):  # another process may be trimming, too
+            status = path.stat()
+            if path.is_dir():
+                if time.time() - status.st_mtime > LEFT_BEHIND:
+                    shutil.rmtree(path)
+            else:
+                files.append((status.st_mtime, status.st_size, path))
+    total = sum(size for _, size, _ in files)
+    for _, size, path in sorted(files):
+        if total <= limit:
+            break
+        with contextlib.suppress(OSError):
+            path.unlink()
+        total -= size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from math import exp, inf, log
 from typing import Any, NamedTuple
@@ -129,6 +129,7 @@ class Dispatcher:
     ) -> None:
         _check(points, table)
         self._points = tuple(points)
+        self._offered = deque[PointRecord]()
         self._table = table
         self._policy = policy
         self._load = load
@@ -145,6 +146,11 @@ class Dispatcher:
         self._current: int | None = None
         self.decide()  # a policy that does not suit these points fails now, not at a request
 
+    def offer(self, point: PointRecord) -> None:
+        """Add a point, by its cost among the others, before the next decision. Thread-safe."""
+        _check([point], self._table)
+        self._offered.append(point)
+
     def decide(
         self,
         slacks: Sequence[float | None] = (None,),
@@ -160,6 +166,8 @@ class Dispatcher:
         A choice binds to nothing: only what ran, and was learnt, changes the next one.
         """
         now = self._clock()
+        if self._offered:
+            self._adopt()
         if now - self._renewed > RENEWED:
             self._renew(now, pace)
         load, _, factor, _, overhead, lately, waking, shifting = self._known
@@ -196,6 +204,19 @@ class Dispatcher:
             self._waking.learn(took - steady)
         elif choice.situation.current not in (None, choice.decision.index):
             self._shifting.learn(took - steady)
+
+    def _adopt(self) -> None:
+        """Take in the points that were offered."""
+        used = None if self._current is None else self._points[self._current]
+        while self._offered:
+            self._points = (*self._points, self._offered.popleft())
+        self._points = tuple(
+            sorted(self._points, key=lambda p: self._table.of(p, 0.0).p50 / p.takes)
+        )
+        self._current = None if used is None else self._points.index(used)
+        for kept in (self._measured, self._corrected, self._along):
+            kept.clear()
+        self._renewed = -inf
 
     def _renew(self, now: float, pace: float | None) -> None:
         """Look at the load, at the arrivals, and at what was learnt, anew.

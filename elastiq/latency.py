@@ -36,14 +36,15 @@ class Latency:
             self.stable and other.stable,
         )
 
-    def times(self, factor: float) -> Latency:
-        """So many of these runs; the tails are added up likewise."""
+    def times(self, count: int) -> Latency:
+        """So many of these runs, of which one is a bad one: that all of them are does not happen."""
+        typical = self.p50 * (count - 1)
         return Latency(
-            self.p50 * factor,
-            self.p90 * factor,
-            self.p99 * factor,
-            self.mean * factor,
-            self.first_run * factor,
+            typical + self.p50,
+            typical + self.p90,
+            typical + self.p99,
+            self.mean * count,
+            typical + self.first_run,
             self.samples,
             self.stable,
         )

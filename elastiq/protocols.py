@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,12 +12,24 @@ import numpy as np
 Arrays = Mapping[str, np.ndarray]
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class RunnerOptions:
     """What a runner needs beside an engine's folder."""
 
-    weights: Path
+    folder: Path
     threads: int = 1
+    share: bool = False  # whether to make what lets engines share memory
+    check: Callable[[], None] = _nothing
+
+    @property
+    def weights(self) -> Path:
+        """The folder of weights, checked when it is asked for: who has a cache need not read it."""
+        self.check()
+        return self.folder
 
 
 class Engine(Protocol):

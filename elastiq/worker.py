@@ -157,6 +157,10 @@ class Worker:
                 late.refuse(now)
         return request.future
 
+    def offer(self, point: PointRecord) -> None:
+        """Let the dispatcher choose one more point from now on."""
+        self._dispatcher.offer(point)
+
     def close(self, drain: bool = True) -> None:
         """Take no more requests, answer those waiting (or cancel them), and end."""
         with self._changed:

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 
 import elastiq
 from compiler.commands import options
+from elastiq import footprint
 from elastiq.bundle import Bundle
 from elastiq.codec import plain
+from elastiq.latency import Latency
+from elastiq.records import PointRecord
 
 
 @click.command(
     help="Show the points, engines, latencies and sizes in BUNDLE.\n\n\b\n"
-    "elastiq inspect perceiver.elastiq"
+    "elastiq inspect perceiver.elastiq --memory"
 )
 @options.bundle
+@click.option("--memory", is_flag=True, help="Measure, in fresh processes, what each point adds.")
 @options.as_json
-def command(bundle: str, as_json: bool) -> None:
+def command(bundle: str, memory: bool, as_json: bool) -> None:
+    added = footprint.measure(Path(bundle)) if memory else {}
     with elastiq.open(bundle) as opened:
         if as_json:
-            click.echo(json.dumps(_as_dict(opened), indent=1))
+            shown = _as_dict(opened) | ({"memory": added} if memory else {})
+            click.echo(json.dumps(shown, indent=1))
         else:
-            click.echo(_as_text(opened))
+            click.echo("\n".join([_as_text(opened), *_memory_as_text(added)]))
 
 
 def _as_dict(bundle: Bundle) -> dict[str, Any]:
@@ -32,6 +39,17 @@ def _as_dict(bundle: Bundle) -> dict[str, Any]:
         "manifest": plain(bundle.manifest),
         "table": plain(bundle.table) if bundle.measured else None,
     }
+
+
+def _memory_as_text(added: dict[str, int]) -> list[str]:
+    if not added:
+        return []
+    return [
+        "",
+        f"{'point':<16}{'adds MB':>9}  (PSS; the first brings the runtime along)",
+        *(f"{point:<16}{size / 1e6:>9.1f}" for point, size in added.items()),
+        f"{'all':<16}{sum(added.values()) / 1e6:>9.1f}",
+    ]
 
 
 def _as_text(bundle: Bundle) -> str:
@@ -45,11 +63,13 @@ def _as_text(bundle: Bundle) -> str:
         f"{'point':<16}{'score %':>9}{'p50 ms':>9}{'p99 ms':>9}  engine",
     ]
     for point in manifest.points:
-        for stage in point.stages.values():
-            lines.append(
-                f"{point.name:<16}{100 * point.score:>9.2f}{_latency(bundle, stage.engine)}"
-                f"  {stage.engine}"
-            )
+        first, *others = point.stages.values()
+        score = f"{point.name:<16}{100 * point.score:>9.2f}"
+        if not others:
+            lines.append(f"{score}{_latency(bundle, first.engine)}  {first.engine}")
+            continue
+        lines.append(f"{score}{_whole(bundle, point)}  all that a request needs")
+        lines += [f"{'':<25}{_latency(bundle, s.engine)}  {s.engine}" for s in (first, *others)]
     return "\n".join(lines)
 
 
@@ -60,7 +80,14 @@ def _where(bundle: Bundle) -> str:
 
 
 def _latency(bundle: Bundle, engine: str) -> str:
-    if not bundle.measured:
+    return _cells(bundle.table.at(engine, 0.0) if bundle.measured else None)
+
+
+def _whole(bundle: Bundle, point: PointRecord) -> str:
+    return _cells(bundle.table.of(point, 0.0) if bundle.measured else None)
+
+
+def _cells(latency: Latency | None) -> str:
+    if latency is None:
         return f"{'?':>9}{'?':>9}"
-    latency = bundle.table.at(engine, 0.0)
     return f"{1000 * latency.p50:>9.2f}{1000 * latency.p99:>9.2f}"

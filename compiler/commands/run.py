@@ -46,7 +46,7 @@ def command(
     explain: bool,
     as_json: bool,
 ) -> None:
-    chosen = {"policy": "fixed", "point": point} if point else {"policy": policy}
+    chosen: dict[str, Any] = {"policy": "fixed", "point": point} if point else {"policy": policy}
     with elastiq.open(bundle) as opened:
         request = _read(inputs) if inputs else opened.samples().input(0)
         with opened.serve(**chosen) as worker:

@@ -8,6 +8,8 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+
 from calibration import ranges, recipes, smoothing, sources
 from calibration.data import Batch, CalibrationData
 from calibration.smoothing import Channels
@@ -16,7 +18,7 @@ from compiler.passes.feed import Feeds
 from compiler.progress import Progress
 from compiler.source import SourceModel
 from compiler.store import Store
-from elastiq import arrays
+from elastiq import arrays, digest
 from elastiq.records import Graph, TensorSpec
 from targets import graphs
 
@@ -56,9 +58,10 @@ def quantize(
     progress: Progress,
 ) -> tuple[Graph, ...]:
     """One INT8 graph for each FP32 graph."""
-    seen = {graph: feeds.of(graph, method.samples) for graph in traced}
+    once = {graph.path: graph for graph in reversed(traced)}  # one may stand at several points
+    seen = {graph: feeds.of(graph, method.samples) for graph in reversed(once.values())}
     shifts = _shifts(seen, store, progress) if method.smooth else {}
-    quantized = []
+    made: dict[Path, Path] = {}
     for graph, data in seen.items():
         by = shifts.get(graph, {})
         with progress.task(f"quantize {graph.point} {graph.stage}") as task:
@@ -73,8 +76,8 @@ def quantize(
             }
             make = partial(_quantize, graph, data, method, by)
             entry, task.cached = store.produce("quantize", inputs, make)
-        quantized.append(replace(graph, precision="int8", path=entry / trace.FILE))
-    return tuple(quantized)
+        made[graph.path] = entry / trace.FILE
+    return tuple(replace(graph, precision="int8", path=made[graph.path]) for graph in traced)
 
 
 def twin(graph: Graph) -> Graph:
@@ -91,7 +94,7 @@ def _inputs(model: SourceModel) -> tuple[TensorSpec, ...]:
 def _shifts(
     seen: Mapping[Graph, CalibrationData], store: Store, progress: Progress
 ) -> dict[Graph, Channels]:
-    """By how much each graph's outlier channels are shifted: the same at every point of a stage."""
+    """By how much each graph's outlier channels are shifted: the same wherever a layer stands."""
     found: dict[Graph, Channels] = {}
     for graph, data in seen.items():
         with progress.task(f"smooth {graph.point} {graph.stage}") as task:
@@ -99,11 +102,19 @@ def _shifts(
             make = partial(_channels, graph, data)
             entry, task.cached = store.produce("channels", inputs, make)
         found[graph] = arrays.load(entry / CHANNELS)
-    shared = {
-        stage: smoothing.shifts(one for graph, one in found.items() if graph.stage == stage)
-        for stage in {graph.stage for graph in found}
+    shared = smoothing.shifts(
+        {_layer(pair): pair for pair in one.values()} for one in found.values()
+    )
+    return {
+        graph: {name: shared[_layer(pair)] for name, pair in one.items()}
+        for graph, one in found.items()
     }
-    return {graph: {n: shared[graph.stage][n] for n in one} for graph, one in found.items()}
+
+
+def _layer(channels: np.ndarray) -> str:
+    """A layer by its weights: another stage may know it, or another one, by the same name."""
+    _, weights = channels
+    return digest.of_bytes(weights.tobytes())
 
 
 def _channels(graph: Graph, data: CalibrationData, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -159,3 +160,51 @@ def test_wrong_inputs_are_told_what_is_right(tiny_bundle, inputs, said):
 def test_a_point_that_is_not_there_is_told_the_nearest(tiny_bundle):
     with elastiq.open(tiny_bundle) as bundle, pytest.raises(ElastiqError, match="'queries=8'"):
         bundle.load("queries=9")
+
+
+def test_what_serves_at_once_serves_with_every_point_soon(tiny_bundle):
+    with elastiq.open(tiny_bundle) as bundle:
+        dearest = max(bundle.manifest.points, key=lambda point: point.score)
+        image = bundle.samples().input(0)
+        with bundle.serve(wait=False) as worker:
+            until = time.monotonic() + 60
+            while worker.submit(image).result().point != dearest.name:
+                assert time.monotonic() < until
+                time.sleep(0.01)
+
+
+def test_a_point_that_cannot_be_loaded_is_left_out(own_bundle, caplog):
+    cheapest, *_, dearest = read(own_bundle).points
+    engine = next(e for e in read(own_bundle).engines if e.key == dearest.stages["main"].engine)
+    for path in (own_bundle / engine.folder).iterdir():
+        path.write_bytes(bytes(path.stat().st_size))
+    with elastiq.open(own_bundle) as bundle:
+        image = bundle.samples().input(0)
+        bundle.infer(image, deadline=30.0)
+        until = time.monotonic() + 60
+        while "is left out" not in caplog.text:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert bundle.infer(image)["logits"].tobytes() == (
+            bundle.execute(cheapest.name, image)["logits"].tobytes()
+        )
+
+
+def test_engines_that_share_weights_read_them_once(tiny_bundle, monkeypatch):
+    read = []
+    original = digest.of_file
+
+    def of_file(path):
+        read.append(path)
+        return original(path)
+
+    monkeypatch.setattr(digest, "of_file", of_file)
+    with elastiq.open(tiny_bundle, share=False) as bundle, bundle.serve():
+        pass
+    assert len(read) == len(set(read))
+
+
+def test_a_bundle_closes_while_its_engines_are_loaded(tiny_bundle):
+    with elastiq.open(tiny_bundle) as bundle:
+        image = bundle.samples().input(0)
+        assert bundle.infer(image)["logits"].shape == (1, 5)

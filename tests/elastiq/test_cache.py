@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from elastiq import cache
@@ -42,3 +44,25 @@ def test_a_folder_that_cannot_be_made_is_done_without(tmp_path, monkeypatch):
     monkeypatch.setenv("ELASTIQ_CACHE", str(tmp_path / "file" / "cache"))
     cache.keep("name", b"content")
     assert cache.find("name") is None
+
+
+def test_what_was_not_used_for_longest_goes_first():
+    for age, name in enumerate(("new", "used", "old")):
+        cache.keep(name, bytes(1000))
+        path = cache.folder() / name
+        os.utime(path, (1000.0 - age, 1000.0 - age))
+    cache.find("used")
+    cache.trim(limit=1500)
+    assert [path.name for path in cache.folder().iterdir()] == ["used"]
+
+
+def test_drafts_that_nobody_finished_go(tmp_path):
+    cache.keep("name", b"content")
+    draft = cache.folder() / "draft"
+    draft.mkdir()
+    cache.trim()
+    assert draft.exists()
+    os.utime(draft, (1000.0, 1000.0))
+    cache.trim()
+    assert not draft.exists()
+    assert cache.find("name") is not None

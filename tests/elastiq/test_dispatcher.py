@@ -176,3 +176,25 @@ def test_the_correction_can_be_given(make):
         correction,
     )
     assert dispatcher.decide([None]).predicted == pytest.approx(0.003)
+
+
+def test_a_point_that_is_offered_later_is_chosen_from_then_on(make):
+    points = [make.point("small", 0.5), make.point("middle", 0.6), make.point("large", 0.7)]
+    table = make.table({"small": 0.001, "middle": 0.002, "large": 0.004})
+    chooser = Dispatcher(points[:1], table, policy("deadline"), lambda: 0.0)
+    assert chooser.decide([1.0]).point == "small"
+    chooser.offer(points[2])
+    first = chooser.decide([1.0])
+    assert first.point == "large"
+    chooser.learn(first, 0.004)
+    chooser.offer(points[1])  # finds its place below the one in use
+    choice = chooser.decide([1.0])
+    assert [option.point for option in choice.options] == ["small", "middle", "large"]
+    assert choice.options[choice.situation.current].point == "large"
+    assert chooser.decide([0.003]).point == "middle"
+
+
+def test_a_point_that_was_not_measured_cannot_be_offered(make):
+    chooser = make.dispatcher()
+    with pytest.raises(ElastiqError, match="does not hold"):
+        chooser.offer(make.point("other", 0.5))

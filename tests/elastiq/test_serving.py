@@ -47,7 +47,8 @@ def test_a_wrong_input_is_its_requesters_fault_only(bundle):
 
 def test_closing_a_worker_stops_its_monitor(bundle):
     bundle.serve().close()
-    assert not [t for t in threading.enumerate() if t.name.startswith("elastiq-")]
+    left = {thread.name for thread in threading.enumerate()}
+    assert not left & {"elastiq-worker", "elastiq-load"}
 
 
 def test_a_bundle_can_be_closed_while_it_answers(bundle):

@@ -1,0 +1,239 @@
+"""Five engines of one model, beside the naive way: one ONNX Runtime session per file.
+
+    python -m benchmarks footprint
+
+A Perceiver of 42 M parameters at five query counts, one thread; one bundle per precision. `naive`
+opens the same graphs, each with its weights inside, with ONNX Runtime's defaults. Memory is what a
+fresh process grows by after opening and running; PSS counts a page that is mapped several times
+once, RSS each time. Every figure is the median of fresh processes, in turns; latencies are taken in
+turns in one process. The device's cache is filled before, but for `nothing cached`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+
+import elastiq
+from benchmarks.harness import Figure, at_most, interleaved, store
+from compiler import config, pipeline
+from compiler.plan import plan
+from compiler.progress import Progress
+from elastiq.bundle import WEIGHTS, Bundle
+from elastiq.protocols import Arrays
+from elastiq.runners.onnxruntime import EXACT, FILE
+
+SETTINGS = {
+    "model": "zoo.perceiver:realistic",
+    "calibration_samples": 8,
+    "accuracy_drop": 1000.0,
+    "loads": (0.0,),
+    "profile_seconds": 0.3,
+    "keep": "all",
+}
+PROCESSES = 3
+ROUNDS = 7
+IDLE = 10.0  # seconds
+SHIFTS = 10_000
+Call = Callable[[Arrays], Any]
+
+
+def run() -> list[Figure]:
+    figures = []
+    with tempfile.TemporaryDirectory(dir=store().root) as folder:
+        os.environ["ELASTIQ_CACHE"] = str(Path(folder) / "cache")
+        for precision in ("fp32", "int8"):
+            place = Path(folder) / precision
+            place.mkdir()
+            _build(place, SETTINGS | {"precisions": (precision,)})
+            figures += [_named(precision, figure) for figure in _figures(place)]
+        small = Path(folder) / "small"
+        small.mkdir()
+        _build(small, {"model": "zoo.perceiver:model", "loads": (0.0,), "precisions": ("fp32",)})
+        growth = _child("shifts", small, "bundle")["growth"]
+    limit = 1.0
+    return [*figures, at_most(f"PSS after {SHIFTS} shifts, more by", growth, limit, "MB")]
+
+
+def _named(precision: str, figure: Figure) -> Figure:
+    return Figure(
+        f"{precision}: {figure.name}", figure.value, figure.unit, figure.goal, figure.holds
+    )
+
+
+def _build(place: Path, settings: dict[str, Any]) -> None:
+    """A bundle, and the engine of every point as a file of its own."""
+    planned = plan(config.read(None, settings | {"output": str(place / "bundle")}))
+    with Progress(planned.tasks) as progress:
+        pipeline.build(planned, store(), progress)
+    with elastiq.open(place / "bundle") as bundle:
+        for index, point in enumerate(bundle.manifest.points):
+            key = point.stages["main"].engine
+            record = next(e for e in bundle.manifest.engines if e.key == key)
+            model = onnx.load(bundle.path / record.folder / FILE, load_external_data=False)
+            onnx.load_external_data_for_model(model, str(bundle.path / WEIGHTS))
+            onnx.save(model, place / f"{index}.onnx")
+
+
+def _figures(place: Path) -> list[Figure]:
+    cold = _child("open", place, "bundle", "all", "keep")
+    taken: dict[str, list[dict[str, float]]] = {}
+    for _ in range(PROCESSES):
+        for way in ("naive", "bundle"):
+            for count in ("cheapest", "costliest", "all"):
+                taken.setdefault(f"{way} {count}", []).append(_child("open", place, way, count))
+    found = {
+        name: {key: float(np.median([one[key] for one in runs])) for key in runs[0]}
+        for name, runs in taken.items()
+    }
+    one, naive, ours = found["naive costliest"], found["naive all"], found["bundle all"]
+    single, alone = found["bundle costliest"], found["naive cheapest"]
+    latency = _child("latency", place, "both")
+    idle = {way: _child("idle", place, way)["ratio"] for way in ("naive", "bundle")}
+    disk = sum(f.stat().st_size for f in (place / "bundle").rglob("*") if f.is_file())
+    files = [f.stat().st_size for f in place.glob("*.onnx")]
+    return [
+        Figure("naive, disk, five files over one", sum(files) / max(files), "x"),
+        at_most("disk, bundle over one file", disk / max(files), 1.10, "x"),
+        Figure("naive, PSS of one engine", one["pss"], "MB"),
+        Figure("naive, PSS, five over one", naive["pss"] / one["pss"], "x"),
+        Figure("naive, RSS, five over one", naive["rss"] / one["rss"], "x"),
+        Figure("PSS of five engines", ours["pss"], "MB"),
+        at_most("PSS, five over one", ours["pss"] / single["pss"], 1.25, "x"),
+        at_most("PSS, five over one naive", ours["pss"] / one["pss"], 1.25, "x"),
+        Figure("RSS, five over one naive", ours["rss"] / one["rss"], "x"),
+        at_most("latency over naive, worst point", latency["worst"], 1.03, "x"),
+        Figure("latency over naive, median point", latency["median"], "x"),
+        Figure("differing answers", latency["differing"], ""),
+        Figure("naive, first answer of one engine", 1000 * alone["first"], "ms"),
+        at_most("first answer over that, nothing cached", cold["first"] / alone["first"], 1.2, "x"),
+        at_most("first answer over that", ours["first"] / alone["first"], 1.2, "x"),
+        Figure("naive, opening five over one", naive["opened"] / alone["opened"], "x"),
+        at_most("opening five over one naive", ours["opened"] / alone["opened"], 1.5, "x"),
+        Figure(f"naive, first run after {IDLE:g} s idle, over steady", idle["naive"], "x"),
+        at_most(f"first run after {IDLE:g} s idle, over steady", idle["bundle"], 1.1, "x"),
+    ]
+
+
+def _child(task: str, place: Path, *arguments: str) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.footprint", task, str(place), *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    return dict(json.loads(done.stdout))
+
+
+def _naive(place: Path, index: int) -> Call:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    for key, value in EXACT.items():
+        options.add_session_config_entry(key, value)
+    session = onnxruntime.InferenceSession(str(place / f"{index}.onnx"), options)
+    return lambda feed: session.run(["logits"], feed)[0]
+
+
+def _ours(bundle: Bundle, index: int) -> Call:
+    engine = bundle.engine(bundle.manifest.points[index].stages["main"].engine)
+    return lambda feed: engine(feed)["logits"]
+
+
+def _engines(place: Path, way: str) -> list[Call]:
+    if way == "naive":
+        return [_naive(place, index) for index in range(len(list(place.glob("*.onnx"))))]
+    bundle = elastiq.open(place / "bundle")
+    for point in bundle.manifest.points:
+        bundle.load(point.name)
+    bundle.settle()
+    return [_ours(bundle, index) for index in range(len(bundle.manifest.points))]
+
+
+def _feed(place: Path) -> dict[str, np.ndarray]:
+    onnxruntime.get_available_providers()
+    size = (1, 1, 64, 64) if place.name == "small" else (1, 3, 224, 224)
+    return {"image": np.random.default_rng(0).standard_normal(size).astype(np.float32)}
+
+
+def _open(place: Path, way: str, count: str, then: str = "") -> dict[str, float]:
+    """What one process takes to answer at the cheapest point, to open all, and to hold them."""
+    feed = _feed(place)
+    before, start = _memory(), time.perf_counter()
+    bundle = elastiq.open(place / "bundle") if way == "bundle" else None
+    points = {"all": range(5), "cheapest": [0], "costliest": [4]}[count]
+    engines = []
+    first = 0.0
+    for index in points:
+        engines.append(_naive(place, index) if bundle is None else _ours(bundle, index))
+        first = first or _timed_answer(engines[0], feed, start)
+    opened = time.perf_counter() - start
+    for engine in engines:
+        engine(feed)
+        engine(feed)
+    after = _memory()
+    if then and bundle is not None:
+        bundle.settle()
+    return {key: after[key] - before[key] for key in after} | {"first": first, "opened": opened}
+
+
+def _timed_answer(engine: Call, feed: Arrays, start: float) -> float:
+    engine(feed)
+    return time.perf_counter() - start
+
+
+def _latency(place: Path, way: str) -> dict[str, float]:
+    feed = _feed(place)
+    pairs = list(zip(_engines(place, "naive"), _engines(place, "bundle"), strict=True))
+    ratios, differing = [], 0
+    for naive, ours in pairs:
+        differing += naive(feed).tobytes() != ours(feed).tobytes()
+        taken = interleaved({"a": lambda e=naive: e(feed), "b": lambda e=ours: e(feed)}, ROUNDS)
+        ratios.append(taken["b"] / taken["a"])
+    return {"worst": max(ratios), "median": float(np.median(ratios)), "differing": differing}
+
+
+def _idle(place: Path, way: str) -> dict[str, float]:
+    """The first run of each engine after another has run alone for long, over its steady median."""
+    feed = _feed(place)
+    engines = _engines(place, way)
+    steady = [interleaved({"": lambda e=e: e(feed)}, ROUNDS)[""] for e in engines[1:]]
+    until = time.perf_counter() + IDLE
+    while time.perf_counter() < until:
+        engines[0](feed)
+    ratios = []
+    for engine, usual in zip(engines[1:], steady, strict=True):
+        start = time.perf_counter()
+        engine(feed)
+        ratios.append((time.perf_counter() - start) / usual)
+    return {"ratio": float(np.median(ratios))}
+
+
+def _shifts(place: Path, way: str) -> dict[str, float]:
+    feed = _feed(place)
+    engines = _engines(place, way)
+    order = np.random.default_rng(0).integers(len(engines), size=SHIFTS)
+    for index in order[: SHIFTS // 20]:
+        engines[index](feed)
+    before = _memory()["pss"]
+    for index in order:
+        engines[index](feed)
+    return {"growth": _memory()["pss"] - before}
+
+
+def _memory() -> dict[str, float]:
+    """This process's memory in MB."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
+    values = {line.split(":")[0].lower(): int(line.split()[1]) / 1000 for line in lines}
+    return {key: values[key] for key in ("pss", "rss")}
+
+
+if __name__ == "__main__":
+    tasks = {"open": _open, "latency": _latency, "idle": _idle, "shifts": _shifts}
+    print(json.dumps(tasks[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])))

@@ -1,0 +1,93 @@
+"""Work for later: commands that run one after another in child processes, out of everyone's way."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from queue import Queue
+
+log = logging.getLogger(__name__)
+
+PAUSE = 2.0  # seconds before the first one, so that first answers are not delayed
+NICE = 19
+
+
+class Errands:
+    """Runs Python modules. What is not done when the process ends is left undone."""
+
+    def __init__(self, pause: float = PAUSE) -> None:
+        self._pause = pause
+        self._waiting: Queue[tuple[Sequence[str], Callable[[], None]]] = Queue()
+        self._hurry = threading.Event()
+        self._stopped = False
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def send(self, arguments: Sequence[str], then: Callable[[], None]) -> None:
+        """Run `python -m ARGUMENTS` later, and after its success call `then` in a thread."""
+        self._waiting.put((arguments, then))
+        with self._lock:
+            if self._thread is None:
+                run = threading.Thread(target=self._run, name="elastiq-errands", daemon=True)
+                self._thread = run
+                run.start()
+
+    def settle(self) -> None:
+        """Wait until all is done that was sent."""
+        self._hurry.set()
+        self._waiting.join()
+
+    def stop(self) -> None:
+        """End, and wait for the end: no thread may be inside a runtime while the process exits."""
+        self._stopped = True
+        self._hurry.set()
+        self._waiting.put(((), lambda: None))
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        self._hurry.wait(self._pause)
+        while not self._stopped:
+            arguments, then = self._waiting.get()
+            try:
+                if not self._stopped and self._succeeds(arguments):
+                    then()
+            except Exception:  # nobody waits for it, and it was only to make things better
+                log.warning("%s failed", arguments[0], exc_info=True)
+            finally:
+                self._waiting.task_done()
+
+    def _succeeds(self, arguments: Sequence[str]) -> bool:
+        path = os.pathsep.join(part for part in sys.path if part)
+        with subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        ) as child:
+            os.setpriority(os.PRIO_PROCESS, child.pid, NICE)
+            while not self._stopped:
+                try:
+                    _, errors = child.communicate(timeout=0.1)
+                except subprocess.TimeoutExpired:
+                    continue
+                if child.returncode:
+                    log.warning("%s failed: %s", arguments[0], errors.decode(errors="replace"))
+                return child.returncode == 0
+            child.kill()
+            return False
+
+
+@lru_cache(maxsize=1)
+def errands() -> Errands:
+    """Those of this process."""
+    ours = Errands()
+    atexit.register(ours.stop)
+    return ours

@@ -1,0 +1,134 @@
+"""Weights as ONNX Runtime's kernels want them, kept on the device and shared by all engines.
+
+Loading an engine packs each weight into memory of its own. Packed once and kept in files, it is
+mapped instead: engines, and processes, that use the same weight share its pages. A file holds one
+tensor, as it was and packed, and is named by the digest of both; the model that refers to these
+files is kept under the engine's own key. Packed bytes belong to one CPU and one version of the
+runtime, which are part of the key.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import mmap
+import tempfile
+import threading
+from collections.abc import Collection
+from pathlib import Path
+
+from elastiq import cache, device, digest, onnxfile
+from elastiq.onnxfile import Place
+
+log = logging.getLogger(__name__)
+
+MODEL = "model.onnx"
+DATA = "weights.bin"
+PACKED = "prepacked_"  # KEY|offset;length;flag|offset;length;flag…
+SMALLEST = 1024  # bytes; smaller tensors stay in the model
+PREFIX = "tensor-"
+SAVING = {
+    "session.optimized_model_external_initializers_file_name": DATA,
+    "session.optimized_model_external_initializers_min_size_in_bytes": str(SMALLEST),
+    "session.save_external_prepacked_constant_initializers": "1",
+}
+
+
+def key(model: bytes, version: str, settings: dict[str, str]) -> str:
+    """The name of an engine's packed form. Its weights are named, by digest, in the model."""
+    made_by = [version, device.this().name, settings]
+    return f"onnxruntime-{digest.of_value([digest.of_bytes(model), *made_by])}"
+
+
+def find(name: str) -> bytes | None:
+    """A model whose weights are kept packed, if they all are there and whole."""
+    kept = cache.find(name)
+    if kept is None:
+        return None
+    model = kept.tobytes()
+    names = {place["location"] for place in onnxfile.places(model)}
+    return model if _are_whole(names) else None
+
+
+def pack(made: Path) -> bytes:
+    """Keep the tensors that ONNX Runtime wrote into a folder; the model that refers to them."""
+    data = (made / DATA).open("rb")
+    with data, mmap.mmap(data.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+        return onnxfile.relocate((made / MODEL).read_bytes(), functools.partial(_move, whole))
+
+
+def fits(model: bytes) -> bool:
+    """Whether an engine's weights may be kept: as they are, and packed."""
+    return cache.has_room(2 * sum(int(place["length"]) for place in onnxfile.places(model)))
+
+
+def draft() -> tempfile.TemporaryDirectory[str]:
+    """A folder to write into, on the disk of the cache."""
+    return tempfile.TemporaryDirectory(prefix="draft-", dir=cache.folder())
+
+
+def _move(whole: mmap.mmap, place: Place) -> Place:
+    """Put a tensor and its packed forms into a file of their own."""
+    content = bytearray(_slice(whole, place["offset"], place["length"]))
+    moved = {"offset": "0", "length": place["length"]}
+    for entry, value in place.items():
+        if entry.startswith(PACKED):
+            kernel, *blobs = value.split("|")
+            moved[entry] = "|".join([kernel, *(_append(content, whole, blob) for blob in blobs)])
+    return {"location": _keep_tensor(bytes(content)), **moved}
+
+
+def _append(content: bytearray, whole: mmap.mmap, blob: str) -> str:
+    offset, length, flag = blob.split(";")
+    content += bytes(-len(content) % mmap.ALLOCATIONGRANULARITY)
+    start = len(content)
+    content += _slice(whole, offset, length)
+    return f"{start};{length};{flag}"
+
+
+def _slice(whole: mmap.mmap, offset: str, length: str) -> bytes:
+    return whole[int(offset) : int(offset) + int(length)]
+
+
+def _keep_tensor(content: bytes) -> str:
+    name = PREFIX + digest.of_bytes(content)
+    if not _are_whole([name]):
+        digest.write_atomically(cache.folder() / name, content)
+    return name
+
+
+_reading = threading.Lock()
+_Stamp = tuple[Path, int, int]
+_read: set[_Stamp] = set()  # files that this process has read and found whole
+
+
+def _are_whole(names: Collection[str]) -> bool:
+    """Whether these tensors' files hold what their names say. A process reads each for that once.
+
+    A file that does not is removed.
+    """
+    with _reading:
+        try:
+            for name in names:
+                cache.touch(name)
+            unread = [stamp for stamp in map(_stamp, names) if stamp not in _read]
+            digests = digest.of_files(path for path, _, _ in unread)
+        except OSError:
+            return False
+        damaged = []
+        for stamp, found in zip(unread, digests, strict=True):
+            if stamp[0].name == PREFIX + found:
+                _read.add(stamp)
+            else:
+                damaged.append(stamp[0].name)
+    for name in damaged:
+        log.warning("%s is damaged; it is made again", cache.folder() / name)
+        cache.drop(name)
+    return not damaged
+
+
+def _stamp(name: str) -> _Stamp:
+    """What changes when a file does."""
+    path = cache.folder() / name
+    status = path.stat()
+    return path, status.st_ino, status.st_mtime_ns

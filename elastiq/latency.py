@@ -37,7 +37,7 @@ class Latency:
         )
 
     def times(self, count: int) -> Latency:
-        """So many of these runs, of which one is a bad one: that all of them are does not happen."""
+        """So many of these runs, of which one is a bad one: that all are does not happen."""
         typical = self.p50 * (count - 1)
         return Latency(
             typical + self.p50,

@@ -56,7 +56,9 @@ def replay(
     """Send the same traffic to every worker; each request has `deadline` seconds from its moment.
 
     Where a model `mixes`, other company means another answer than the one that verification saw:
-    it counts for what verification said of one that comes to the same. Workers take turns, one slice of the traffic each, so that the machine's drift hits all alike.
+    it counts for what verification said of one that comes to the same.
+
+    Workers take turns, one slice of the traffic each, so that the machine's drift hits all alike.
     Every slice begins with empty queues.
     """
     _check(moments, samples, deadline)

@@ -52,6 +52,7 @@ class Values:
 
     waiting: list[list[float]]  # by the wait of the next request at the end of the run
     arriving: list[list[float]]  # by the time the run takes, where nobody waits at its beginning
+    each: float  # what a request is worth on average
 
 
 class Worth:
@@ -103,10 +104,13 @@ def solve(options: tuple[Option, ...], given: float, rarity: float, shift: float
     moves = moves @ next_waits
     for place, option in enumerate(options):
         if option.takes > 1:
-            earned[:, place] *= _served(option.takes, rarity)
-            moves[:, place] = _moves_of_many(option.takes, done[:, place], rarity)
+            # Counted by the request and not by the run: a run that answers two is gone through as
+            # one that answers one, and leaves all as it is every other time.
+            part = (1.0 / _served(option.takes, rarity))[:, None]
+            many = _moves_of_many(option.takes, done[:, place], rarity)
+            moves[:, place] = part * many + (1.0 - part) * np.eye(STATES + 1)
     value = np.zeros((len(options), STATES + 1))  # by the point that ran last, and by wait
-    for _ in range(ROUNDS):
+    for count in range(ROUNDS):
         same, other = earned + HORIZON * (moves @ value[..., None])[..., 0]
         refused = HORIZON * value @ next_waits.T
         better = np.maximum(np.maximum(same, refused), other.max(axis=0))
@@ -116,13 +120,16 @@ def solve(options: tuple[Option, ...], given: float, rarity: float, shift: float
         if gained.max() - gained.min() < ENOUGH:
             break
     return Values(
-        (HORIZON * value @ TO_CELLS).tolist(), (HORIZON * value @ next_waits.T @ TO_CELLS).tolist()
+        (HORIZON * value @ TO_CELLS).tolist(),
+        (HORIZON * value @ next_waits.T @ TO_CELLS).tolist(),
+        float(gained.mean()) / HORIZON**count,
     )
 
 
 def _served(takes: int, rarity: float) -> np.ndarray:
     """How many requests a run answers on average, by how long the first of them has waited."""
-    return 1.0 + np.sum([1.0 - _later(n, WAITS, rarity) for n in range(1, takes)], axis=0)
+    later = [np.ones_like(WAITS) - _later(n, WAITS, rarity) for n in range(1, takes)]
+    return np.ones_like(WAITS) + np.sum(later, axis=0)
 
 
 def _later(count: int, after: np.ndarray, rarity: float) -> np.ndarray:

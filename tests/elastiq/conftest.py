@@ -18,16 +18,16 @@ def latency(p50, p99=None):
     return Latency(p50, (p50 + p99) / 2, p99, p50, p50, 200, True)
 
 
-def point(name, score, *engines):
+def point(name, score, *engines, **more):
     stages = {engine: StageRecord((), (), engine, "") for engine in engines or (name,)}
-    return PointRecord(name, {}, score, stages)
+    return PointRecord(name, {}, score, stages, **more)
 
 
 def options(*costs_and_scores):
-    """Options from (p99, score), named by their place; p50 is the same as p99."""
+    """Options from (p99, score, how many they take or 1), named by their place; p50 is p99."""
     return tuple(
-        Option(str(place), score, cost, cost, cost, cost)
-        for place, (cost, score) in enumerate(costs_and_scores)
+        Option(str(place), score, cost, cost, cost, cost, *takes)
+        for place, (cost, score, *takes) in enumerate(costs_and_scores)
     )
 
 

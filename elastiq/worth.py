@@ -110,7 +110,7 @@ def solve(options: tuple[Option, ...], given: float, rarity: float, shift: float
             many = _moves_of_many(option.takes, done[:, place], rarity)
             moves[:, place] = part * many + (1.0 - part) * np.eye(STATES + 1)
     value = np.zeros((len(options), STATES + 1))  # by the point that ran last, and by wait
-    for count in range(ROUNDS):
+    for turn in range(ROUNDS):
         same, other = earned + HORIZON * (moves @ value[..., None])[..., 0]
         refused = HORIZON * value @ next_waits.T
         better = np.maximum(np.maximum(same, refused), other.max(axis=0))
@@ -122,7 +122,7 @@ def solve(options: tuple[Option, ...], given: float, rarity: float, shift: float
     return Values(
         (HORIZON * value @ TO_CELLS).tolist(),
         (HORIZON * value @ next_waits.T @ TO_CELLS).tolist(),
-        float(gained.mean()) / HORIZON**count,
+        float(gained.mean()) / HORIZON**turn,
     )
 
 

@@ -131,7 +131,7 @@ class _Plan:
         left_there = left_here - shifting
         best, highest = NONE_FITS, -inf
         for known in self._options:
-            index, surely, likely, maybe, typical, nine, worst, run, takes = known
+            index, surely, likely, maybe, typical, nine, worst, run, _ = known
             if index == current:
                 within, done, worth = left_here, here, stay
             else:
@@ -171,11 +171,8 @@ class _Plan:
         waited = 0.0 if slack is None else max(0.0, given - slack)
         # More behind the next than come in that time on average are as if it had waited longer.
         behind = len(slacks) - gone - 1
-        waited += (behind - waited / self._pace) * self._fastest + late
-        return (
-            worth
-            + self._values.waiting[index][run + int(min(CELLS, max(0.0, waited) * self._cells))]
-        )
+        waited = max(0.0, waited + (behind - waited / self._pace) * self._fastest) + late
+        return worth + self._values.waiting[index][run + int(min(CELLS, waited * self._cells))]
 
 
 policy = Utility

@@ -17,7 +17,8 @@ from elastiq.policies import policy
 from elastiq.worker import Done, Worker
 
 PATIENCE = 30.0
-COSTS = {"images=4": 0.0016, "images=2": 0.0012, "images=1": 0.001}
+# Seconds, in which the table tells of no time that passes here: engines return at once.
+COSTS = {"images=4": 1.6, "images=2": 1.2, "images=1": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def while_busy(worker, engine, numbers, deadline=None):
 
 def test_a_lone_request_is_answered_alone_and_at_once(worker, engine):
     for number in range(5):
-        answer = worker.submit(request(number), deadline=1.0).result(PATIENCE)
+        answer = worker.submit(request(number), deadline=10.0).result(PATIENCE)
         assert (answer.outputs["y"], answer.point) == (number, "images=1")
     assert [numbers for _, numbers in engine.ran] == [[0], [1], [2], [3], [4]]
 
@@ -100,11 +101,7 @@ def test_those_who_wait_are_packed_in_order(packing, engine):
 
 def test_under_pressure_more_are_packed(worker, engine):
     """Twelve who have time for about four runs: one after another would be too slow."""
-    _, futures = while_busy(worker, engine, range(1, 13), deadline=PATIENCE)
-    slack = 0.006
-    for held in worker._queue:
-        object.__setattr__(held, "arrived", time.perf_counter())
-        object.__setattr__(held, "expires", time.perf_counter() + slack)
+    _, futures = while_busy(worker, engine, range(1, 13), deadline=6.0)
     engine.may_run.set()
     wait(futures, PATIENCE)
     assert max(len(numbers) for _, numbers in engine.ran) == 4
@@ -131,7 +128,7 @@ def test_a_failing_run_fails_all_who_were_in_it_and_nobody_else(packing, engine)
 
 actions = st.lists(
     st.one_of(
-        st.tuples(st.just("submit"), st.none() | st.sampled_from([-1.0, 0.0005, 0.01, 10.0])),
+        st.tuples(st.just("submit"), st.none() | st.sampled_from([-1.0, 0.0005, 1.1, 3.0, 10.0])),
         st.tuples(st.just("cancel"), st.integers(0, 100)),
         st.tuples(st.just("pause"), st.floats(0.0, 0.002)),
     ),

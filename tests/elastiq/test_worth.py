@@ -124,4 +124,4 @@ def test_it_packs_better_than_any_point_alone(make, pace):
     options = make.options((1.6, 0.92, 4), (1.2, 0.95, 2), (1.0, 0.96, 1))
     ours = serve(options, policy("utility"), pace)
     fixed = [serve(options, policy("fixed", point=o.point), pace) for o in options]
-    assert ours > max(fixed) - 0.003
+    assert ours > max(fixed) + 0.005

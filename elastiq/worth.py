@@ -117,12 +117,13 @@ def solve(options: tuple[Option, ...], given: float, rarity: float, shift: float
         # Only differences count, and they are found long before the values are.
         gained = better - value
         value = better
+        each = float(gained.mean()) / HORIZON**turn
         if gained.max() - gained.min() < ENOUGH:
             break
     return Values(
         (HORIZON * value @ TO_CELLS).tolist(),
         (HORIZON * value @ next_waits.T @ TO_CELLS).tolist(),
-        float(gained.mean()) / HORIZON**turn,
+        each,
     )
 
 

@@ -145,7 +145,7 @@ def test_a_place_that_nobody_takes_is_worth_nothing(make):
     """Alone, the point that would take four is no better than its cost and its score."""
     options = make.options((1.0, 0.90, 4), (1.0, 0.91, 1))
     assert pick(options, [4.0]) == 1
-    assert pick(options, [4.0, 4.0, 4.0], pace=0.5, given=4.0) == 0
+    assert pick(options, [2.2] * 8, pace=0.5, given=4.0) == 0
 
 
 def test_company_that_comes_too_late_counts_for_nothing(make):

@@ -17,6 +17,7 @@ from compiler.passes.compile import BuiltEngine, Failure, compile
 from compiler.passes.feed import Feeds
 from compiler.passes.profile import profile
 from compiler.passes.quantize import Method, quantize, read_batches
+from compiler.passes.screen import screen
 from compiler.passes.trace import trace
 from compiler.passes.unify import unify
 from compiler.passes.verify import Verified, group, share, verify
@@ -44,6 +45,7 @@ class Build:
     output: Path | None = None
     layers: tuple[LayersOf, ...] = ()
     failures: tuple[Failure, ...] = ()
+    aside: tuple[str, ...] = ()  # engines too slow to be chosen, in words
 
 
 def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -> Build:
@@ -76,6 +78,9 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
     if until == "compile":
         return Build(graphs, engines, failures=failures)
 
+    aside: tuple[str, ...] = ()
+    if config.keep == "fastest":
+        engines, aside = screen(engines, plan.threads, store, progress)
     findings = verify(plan.model, engines, plan.threads, store, progress)
     verified, failures = findings.verified, (*failures, *findings.failures)
     verified = keep_to_budget(plan.model, verified, feeds, _spending(plan), store, progress)
@@ -83,16 +88,28 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
     engines = tuple(engine for v in verified for engine in v.variant.engines.values())
     layers = look(int8, verified, feeds, config.sensitivity, store, progress)
     if until == "verify":
-        return Build(graphs, engines, verified, layers=layers, failures=failures)
+        return Build(graphs, engines, verified, None, None, None, layers, failures, aside)
 
-    table = profile(engines, config.loads, config.profile_seconds, plan.threads, store, progress)
-    if until == "profile":
-        return Build(graphs, engines, verified, table, layers=layers, failures=failures)
-
+    idle, *busy = sorted(config.loads)
+    table = profile(engines, (idle,), config.profile_seconds, plan.threads, store, progress)
     choices = choose([v.candidate for v in verified], table, config.accuracy_drop)
+    kept = engines if config.keep == "all" else _chosen(choices, engines)
+    under = profile(kept, tuple(busy), config.profile_seconds, plan.threads, store, progress)
+    table = replace(table, rows=(*table.rows, *under.rows))
+    if until == "profile":
+        return Build(graphs, engines, verified, table, choices, None, layers, failures, aside)
+
     with progress.task(f"bundle {plan.output}"):
         output = bundle(plan, verified, choices, table, layers)
-    return Build(graphs, engines, verified, table, choices, output, layers, failures)
+    return Build(graphs, engines, verified, table, choices, output, layers, failures, aside)
+
+
+def _chosen(
+    choices: Mapping[str, Choice], engines: tuple[BuiltEngine, ...]
+) -> tuple[BuiltEngine, ...]:
+    """The engines that ship: the others were measured for the choice, which needs no more."""
+    keys = {key for choice in choices.values() for key in choice.candidate.keys().values()}
+    return tuple(engine for engine in engines if engine.key in keys)
 
 
 def _for_elsewhere(

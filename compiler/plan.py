@@ -43,7 +43,7 @@ class Plan:
         variants = len(self.points) * len(self.precisions) * len(self.backends)
         int8 = graphs * (2 if self.config.smooth else 1) if "int8" in self.precisions else 0
         engines = graphs * len(self.precisions) * len(self.backends)
-        return graphs + int8 + engines + variants + len(self.config.loads) + 1
+        return graphs + int8 + engines + variants + len(self.config.loads) + 2
 
 
 def plan(config: Config) -> Plan:

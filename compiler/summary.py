@@ -28,6 +28,7 @@ def as_dict(build: Build, absent: Mapping[str, str]) -> dict[str, Any]:
         "table": plain(build.table) if build.table else None,
         "choices": {point: choice.why for point, choice in (build.choices or {}).items()},
         "failures": plain(build.failures),
+        "aside": list(build.aside),
         "absent": dict(absent),
         "bundle": str(build.output) if build.output else None,
     }
@@ -36,7 +37,7 @@ def as_dict(build: Build, absent: Mapping[str, str]) -> dict[str, Any]:
 def as_text(build: Build, absent: Mapping[str, str]) -> str:
     """The last thing a build made, in a few lines, and the backends that could not take part."""
     lines = [f"without {name}: {why}" for name, why in absent.items()]
-    return "\n".join([_made(build), *map(str, build.failures), *lines])
+    return "\n".join([_made(build), *map(str, build.failures), *build.aside, *lines])
 
 
 def _made(build: Build) -> str:

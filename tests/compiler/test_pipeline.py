@@ -9,9 +9,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import pytest
 
+import elastiq
 from elastiq import digest
 from tests.conftest import ROOT, TINY
 
@@ -103,6 +105,18 @@ def test_a_changed_setting_redoes_what_follows_from_it_and_no_more(
     done = made_again(finish(build(folder / "store", tmp_path / "b.elastiq", *flags)))
     assert {task.split()[0] for task in done} - {"bundle"} == redone
     assert not any("fp32" in task for task in done if task.startswith("compile"))
+
+
+def test_under_load_only_what_ships_is_measured(undisturbed, tmp_path):
+    folder, _ = undisturbed
+    out = tmp_path / "b.elastiq"
+    finish(build(folder / "store", out, "--keep", "fastest", "--loads", "0,1"))
+    with elastiq.open(out) as bundle:
+        points = bundle.manifest.points
+        chosen = {stage.engine for point in points for stage in point.stages.values()}
+        rows = Counter(row.engine for row in bundle.table.rows)
+    assert {engine for engine, count in rows.items() if count == 2} == chosen
+    assert len(rows) > len(chosen)
 
 
 def test_the_fake_backend_carries_the_whole_pipeline(undisturbed, tmp_path):

@@ -108,7 +108,7 @@ def _chosen(
     choices: Mapping[str, Choice], engines: tuple[BuiltEngine, ...]
 ) -> tuple[BuiltEngine, ...]:
     """The engines that ship: the others were measured for the choice, which needs no more."""
-    keys = {key for choice in choices.values() for key in choice.candidate.keys().values()}
+    keys = {key for choice in choices.values() for key in choice.candidate.keys}
     return tuple(engine for engine in engines if engine.key in keys)
 
 

@@ -90,6 +90,8 @@ class SourceModel:
         self.driver_settings = self._read_settings()
         self.points = self._read_points()
         self.stages = {point: self._read_stages(point) for point in self.points}
+        for point in self.points:
+            self.request(point)  # a driver that misses something says so before the first slow step
 
     @cached_property
     def digest(self) -> str:

@@ -19,11 +19,15 @@ class Candidate:
     """One backend's engines of a point at one precision, and how good they were found to be."""
 
     point: str
-    runs: tuple[tuple[str, float], ...]  # of each engine, by key, for one answer on average
+    runs: tuple[tuple[str, float], ...]  # of each engine, by key, for one run on average
     backend: str
     precision: str
     quality: Quality
     note: str = ""  # what was given back, or tried, for the budget
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(key for key, _ in self.runs)
 
     def __str__(self) -> str:
         return f"{self.backend} {self.precision}"

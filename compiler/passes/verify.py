@@ -65,11 +65,10 @@ class Verified:
     def candidate(self) -> Candidate:
         """The same, as choosing sees it."""
         variant = self.variant
-        means: dict[str, float] = {}
+        means = {built.key: 0.0 for built in variant.engines.values()}
         for route in self.routes:
             for stage, count in route.runs.items():
-                key = variant.engines[stage].key
-                means[key] = means.get(key, 0.0) + route.share * count
+                means[variant.engines[stage].key] += route.share * count
         return Candidate(
             variant.point.name,
             tuple(sorted(means.items())),

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from elastiq.dispatcher import Choice, Dispatcher
 from elastiq.drivers import Memory, Outputs
-from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull
+from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull, SessionLost
 from elastiq.latency import LatencyTable
 from elastiq.load import LoadMonitor
 from elastiq.policies import policy as find_policy
@@ -70,6 +70,7 @@ class Request:
     expires: float | None
     future: Future[Answer]
     session: str | None = None
+    memory: Memory | None = None  # what was kept of that session by the name's owner of then
 
     def expired(self, now: float) -> bool:
         return self.expires is not None and self.expires <= now
@@ -133,12 +134,14 @@ class Worker:
     def submit(
         self, inputs: Arrays, deadline: float | None = None, session: str | None = None
     ) -> Future[Answer]:
-        """Queue a request to be answered within `deadline` seconds. Raises QueueFull."""
+        """Queue a request to be answered within `deadline` seconds. Raises QueueFull, and
+        SessionLost for a session that is over."""
         if deadline is not None and isnan(deadline):
             raise ElastiqError("the deadline is not a number of seconds")
         now = time.perf_counter()
         expires = None if deadline is None else now + deadline
-        request = Request(inputs, now, expires, Future(), session)
+        memory = None if session is None else self._remembering().find(session)
+        request = Request(inputs, now, expires, Future(), session, memory)
         missed: list[Request] = []
         try:
             with self._changed:
@@ -214,7 +217,7 @@ class Worker:
     ) -> None:
         batch = [request]
         try:
-            memory = None if request.session is None else self._recall(request.session)
+            memory = None if request.session is None else self._recall(request)
             choice = self._choose(request, memory, slacks, pace)
             start = time.perf_counter()
             if self._hopeless(request, choice, start):
@@ -282,8 +285,13 @@ class Worker:
             late.refuse(now)
         return found
 
-    def _recall(self, session: str) -> Memory:
-        return self._remembering().find(session)
+    def _recall(self, request: Request) -> Memory:
+        """What is kept of a request's session; never of another by the same name."""
+        assert request.session is not None
+        memory = self._remembering().find(request.session)
+        if memory is not request.memory:
+            raise SessionLost(f"the session {request.session!r} ended, and another has begun")
+        return memory
 
     def _remembering(self) -> Sessions:
         if self._sessions is None:

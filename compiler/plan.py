@@ -44,7 +44,7 @@ class Plan:
     @property
     def tasks(self) -> int:
         """How many steps the whole build takes, for the progress bar."""
-        graphs = sum(len(self.model.stages[point]) for point in self.points)
+        graphs = len({s.identity for p in self.points for s in self.model.stages[p].values()})
         variants = len(self.points) * len(self.precisions) * len(self.backends)
         int8 = graphs * (2 if self.config.smooth else 1) if "int8" in self.precisions else 0
         engines = graphs * len(self.precisions) * len(self.backends)

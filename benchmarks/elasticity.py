@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.harness import Figure, at_least, at_most, interleaved, store
 from compiler import source
 from compiler.passes.compile import compile
+from compiler.passes.feed import Feeds
 from compiler.passes.profile import example
 from compiler.passes.quantize import Method, quantize
 from compiler.passes.trace import trace
@@ -29,7 +30,7 @@ def run() -> list[Figure]:
     kept, model = store(), source.load(MODEL)
     progress = Progress(6 * len(model.points))
     fp32 = trace(model, model.points, kept, progress)
-    graphs = (*fp32, *quantize(model, fp32, model.calibration(), Method(), kept, progress))
+    graphs = (*fp32, *quantize(fp32, Feeds(model, model.calibration()), Method(), kept, progress))
     engines = compile(graphs, ("onnxruntime",), kept, progress).engines
     quality = {
         v.variant.engines["main"].key: v.quality

@@ -41,6 +41,7 @@ from calibration.data import CalibrationData, prepare
 from compiler import source
 from compiler.passes.budget import Spending, keep_to_budget
 from compiler.passes.compile import BuiltEngine, compile
+from compiler.passes.feed import Feeds
 from compiler.passes.profile import example
 from compiler.passes.quantize import Method, quantize
 from compiler.passes.trace import trace
@@ -78,11 +79,12 @@ def run() -> list[Figure]:
 def _accuracy(model: SourceModel, hard: bool, kept: Store, progress: Progress) -> list[Figure]:
     fp32 = trace(model, model.points, kept, progress)
     batches = model.calibration(SAMPLES)
-    int8 = quantize(model, fp32, batches, Method(RECIPE, samples=SAMPLES), kept, progress)
+    feeds = Feeds(model, batches, SAMPLES)
+    int8 = quantize(fp32, feeds, Method(RECIPE, samples=SAMPLES), kept, progress)
     ours = keep_to_budget(
-        model, verified(model, int8, kept, progress), batches, SPENDING, kept, progress
+        model, verified(model, int8, kept, progress), feeds, SPENDING, kept, progress
     )
-    plain = quantize(model, fp32, batches, MINMAX, kept, progress)
+    plain = quantize(fp32, feeds, MINMAX, kept, progress)
     minmax = verified(model, plain, kept, progress)
     figures = []
     for graph, mine, theirs in zip(fp32, ours, minmax, strict=True):
@@ -122,7 +124,9 @@ def _score(model: SourceModel, made: Path, kept: Store) -> tuple[float, bool]:
     """What the task metric says of a peer's graph."""
 
     def make(folder: Path) -> None:
-        score = float(model.evaluate(Recorder(_session(made))).mean())
+        session = _session(made)
+        recorder = Recorder(lambda requests: [session(request) for request in requests])
+        score = float(model.evaluate(recorder).mean())
         (folder / "score.json").write_text(json.dumps(score))
 
     entry, cached = kept.produce("peer-score", {"model": model.digest, "made": made.name}, make)

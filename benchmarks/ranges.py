@@ -15,6 +15,7 @@ from benchmarks.harness import Figure, store
 from benchmarks.quantization import EASY, HARD, RECIPE, SAMPLES, verified
 from calibration.ranges import METHODS
 from compiler import source
+from compiler.passes.feed import Feeds
 from compiler.passes.quantize import Method, quantize
 from compiler.passes.trace import trace
 from compiler.progress import Progress
@@ -34,11 +35,11 @@ def run() -> list[Figure]:
 
 def _compared(model: SourceModel, kept: Store, progress: Progress) -> list[Figure]:
     fp32 = trace(model, (model.points[0], model.points[-1]), kept, progress)
-    batches = model.calibration(SAMPLES)
+    feeds = Feeds(model, model.calibration(SAMPLES), SAMPLES)
     figures = []
     for smooth, ranges in itertools.product((True, False), METHODS):
         method = Method(RECIPE, ranges, smooth, SAMPLES)
-        int8 = quantize(model, fp32, batches, method, kept, progress)
+        int8 = quantize(fp32, feeds, method, kept, progress)
         worse = max(found.quality.drop for found in verified(model, int8, kept, progress))
         how = f"{ranges}{', smoothed' if smooth else ''}"
         figures.append(Figure(f"{model.name}: {how}", worse, "points"))

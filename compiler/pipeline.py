@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from calibration.data import Batch
 from compiler.passes.budget import LayersOf, Spending, keep_to_budget, look
 from compiler.passes.bundle import bundle
 from compiler.passes.compile import BuiltEngine, Failure, compile
+from compiler.passes.feed import Feeds
 from compiler.passes.profile import profile
 from compiler.passes.quantize import Method, quantize, read_batches
 from compiler.passes.screen import screen
 from compiler.passes.trace import trace
 from compiler.passes.unify import unify
-from compiler.passes.verify import Verified, group, verify
+from compiler.passes.verify import Verified, group, share, verify
 from compiler.plan import Plan
 from compiler.progress import Progress
 from compiler.store import Store
@@ -57,10 +57,12 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
 
     graphs = traced if "fp32" in plan.precisions else ()
     int8: tuple[Graph, ...] = ()
-    batches: list[Batch] = []
+    feeds = Feeds(plan.model, [])
     if "int8" in plan.precisions:
-        batches = read_batches(plan.model, config.calibration, config.calibration_samples)
-        int8 = quantize(plan.model, traced, batches, _method(plan), store, progress)
+        samples = config.calibration_samples
+        batches = read_batches(plan.model, config.calibration, samples)
+        feeds = Feeds(plan.model, batches, samples)
+        int8 = quantize(traced, feeds, _method(plan), store, progress)
         if any(backend(name).joins for name in plan.backends):
             int8 = unify(int8, store, progress)
         graphs = (*graphs, *int8)
@@ -69,7 +71,7 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
     if until == "quantize":
         return Build(graphs)
     if not plan.target.here:
-        return _for_elsewhere(plan, graphs, batches, store, progress, until)
+        return _for_elsewhere(plan, graphs, feeds, store, progress, until)
 
     compiled = compile(graphs, plan.backends, store, progress, plan.terms)
     engines, failures = compiled.engines, compiled.failures
@@ -81,9 +83,10 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
         engines, aside = screen(engines, plan.threads, store, progress)
     findings = verify(plan.model, engines, plan.threads, store, progress)
     verified, failures = findings.verified, (*failures, *findings.failures)
-    verified = keep_to_budget(plan.model, verified, batches, _spending(plan), store, progress)
+    verified = keep_to_budget(plan.model, verified, feeds, _spending(plan), store, progress)
+    verified = share(verified)
     engines = tuple(engine for v in verified for engine in v.variant.engines.values())
-    layers = look(plan.model, int8, verified, batches, config.sensitivity, store, progress)
+    layers = look(int8, verified, feeds, config.sensitivity, store, progress)
     if until == "verify":
         return Build(graphs, engines, verified, None, None, None, layers, failures, aside)
 
@@ -105,14 +108,14 @@ def _chosen(
     choices: Mapping[str, Choice], engines: tuple[BuiltEngine, ...]
 ) -> tuple[BuiltEngine, ...]:
     """The engines that ship: the others were measured for the choice, which needs no more."""
-    keys = {key for choice in choices.values() for key in choice.candidate.keys().values()}
+    keys = {key for choice in choices.values() for key in choice.candidate.keys}
     return tuple(engine for engine in engines if engine.key in keys)
 
 
 def _for_elsewhere(
     plan: Plan,
     graphs: tuple[Graph, ...],
-    batches: list[Batch],
+    feeds: Feeds,
     store: Store,
     progress: Progress,
     until: str,
@@ -120,9 +123,9 @@ def _for_elsewhere(
     """Engines that cannot run here: their graphs are verified instead, and nothing is measured."""
     rehearsed = compile(graphs, (REHEARSAL,), store, progress)
     findings = verify(plan.model, rehearsed.engines, plan.threads, store, progress)
-    held = keep_to_budget(plan.model, findings.verified, batches, _spending(plan), store, progress)
+    held = keep_to_budget(plan.model, findings.verified, feeds, _spending(plan), store, progress)
     int8 = tuple(graph for graph in graphs if graph.precision == "int8")
-    layers = look(plan.model, int8, held, batches, plan.config.sensitivity, store, progress)
+    layers = look(int8, held, feeds, plan.config.sensitivity, store, progress)
     graphs = tuple(built.graph for v in held for built in v.variant.engines.values())
 
     compiled = compile(graphs, plan.backends, store, progress, plan.terms)
@@ -131,9 +134,11 @@ def _for_elsewhere(
         return Build(graphs, engines, failures=failures)
 
     by_graph = {(v.variant.point, v.variant.precision): v for v in held}
-    verified = tuple(
-        replace(by_graph[variant.point, variant.precision], variant=variant, executed=False)
-        for variant in group(engines)
+    verified = share(
+        tuple(
+            replace(by_graph[variant.point, variant.precision], variant=variant, executed=False)
+            for variant in group(engines)
+        )
     )
     if until in ("verify", "profile"):
         return Build(graphs, engines, verified, layers=layers, failures=failures)

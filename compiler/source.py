@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator
@@ -12,20 +13,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from compiler.onnx_files import OnnxFiles
 from compiler.plain import PlainModule
-from elastiq import digest, plugins
+from elastiq import digest, drivers
+from elastiq.drivers import Driver
 from elastiq.errors import ElastiqError
-from elastiq.protocols import Arrays, Driver
-from elastiq.records import Point
+from elastiq.protocols import Arrays
+from elastiq.records import Point, TensorSpec
 
 # Our own top-level packages, whose names a user's folder may use for packages of its own.
 OURS = frozenset({"benchmarks", "calibration", "compiler", "profiles", "targets", "tests"})
+T = TypeVar("T")
 Predict = Callable[[Arrays], dict[str, np.ndarray]]
 
 
@@ -35,6 +38,18 @@ class Stage:
 
     module: torch.nn.Module
     inputs: dict[str, torch.Tensor]
+
+    @property
+    def specs(self) -> tuple[TensorSpec, ...]:
+        return tuple(
+            TensorSpec(name, str(array.dtype), array.shape)
+            for name, array in ((n, tensor.numpy()) for n, tensor in self.inputs.items())
+        )
+
+    @property
+    def identity(self) -> tuple[int, tuple[TensorSpec, ...]]:
+        """The same for stages that are one object, and so one graph, at several points."""
+        return id(self.module), self.specs
 
 
 class Namespace:
@@ -71,15 +86,21 @@ class SourceModel:
         self._namespace = namespace
         self._files = sorted(set(files))
         self.name = str(self._part("name"))
-        self.driver = str(getattr(thing, "driver", "oneshot"))
+        self.driver_name = str(getattr(thing, "driver", "oneshot"))
+        self.driver_settings = self._read_settings()
         self.points = self._read_points()
         self.stages = {point: self._read_stages(point) for point in self.points}
+        for point in self.points:
+            self.request(point)  # a driver that misses something says so before the first slow step
 
     @cached_property
     def digest(self) -> str:
         """Changes with the model's source files and with what it says of itself."""
         files = {path.name: digest.of_file(path) for path in self._files}
-        return digest.of_value([self.name, files, str(getattr(self._thing, "fingerprint", ""))])
+        says = [self.driver_name, self.driver_settings]
+        return digest.of_value(
+            [self.name, files, says, str(getattr(self._thing, "fingerprint", ""))]
+        )
 
     def calibration(self, samples: int | None = None) -> list[dict[str, np.ndarray]]:
         """The calibration batches, as they come, until they hold so many samples."""
@@ -100,10 +121,27 @@ class SourceModel:
         return "task score" if self.can_evaluate else f"agreement with {largest} in torch"
 
     @cached_property
-    def driver_module(self) -> Driver:
+    def driver(self) -> Driver:
         """The driver that runs this model, here as on the device."""
-        module: Driver = plugins.load("elastiq.drivers", self.driver, "driver")
-        return module
+        return drivers.driver(self.driver_name, self.driver_settings)
+
+    def request(self, point: Point) -> tuple[TensorSpec, ...]:
+        """What one request brings."""
+        return self._asked(point, self.driver.inputs)
+
+    def takes(self, point: Point) -> int:
+        """How many requests one run of a point answers at most."""
+        return self._asked(point, self.driver.takes)
+
+    def _asked(self, point: Point, question: Callable[[drivers.Inputs], T]) -> T:
+        stages = {name: stage.specs for name, stage in self.stages[point].items()}
+        try:
+            return question(stages)
+        except KeyError as e:
+            raise ElastiqError(
+                f"{self.spec}: the {self.driver_name} driver needs a stage {e}; stages({point}) "
+                f"has {', '.join(stages)}"
+            ) from None
 
     @property
     def data_config(self) -> Any:
@@ -130,6 +168,13 @@ class SourceModel:
                 f"{self.spec} offers no {name!r}: a model has name, points(), stages(point) "
                 "and calibration(). See docs/model.md"
             ) from None
+
+    def _read_settings(self) -> dict[str, Any]:
+        given = getattr(self._thing, "driver_settings", {})
+        try:
+            return dict(json.loads(json.dumps(given)))
+        except (TypeError, ValueError) as e:
+            raise ElastiqError(f"{self.spec}: driver_settings must be a dict of JSON: {e}") from e
 
     def _read_points(self) -> tuple[Point, ...]:
         with self._calling("points()"):

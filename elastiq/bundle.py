@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -14,15 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from elastiq import device, digest, manifest, plugins, samples
+from elastiq import archive, device, digest, drivers, manifest, plugins, samples
 from elastiq.codec import decode
+from elastiq.drivers import Memory, Outputs, Ready, Remembering, Run
 from elastiq.errands import errands
 from elastiq.errors import BundleError, ElastiqError, unknown
 from elastiq.latency import LatencyTable
 from elastiq.manifest import FileRecord, inside
-from elastiq.protocols import Arrays, Driver, Engine, Runner, RunnerOptions
+from elastiq.protocols import Arrays, Engine, Runner, RunnerOptions
 from elastiq.records import EngineRecord, PointRecord
-from elastiq.worker import Worker, serve
+from elastiq.sessions import Session, Sessions
+from elastiq.worker import Done, Worker, serve
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +34,22 @@ SENSITIVITY = "sensitivity.json"
 
 
 class Bundle:
-    """A bundle folder on this device. Every file is checked against its digest before its use."""
+    """A bundle, from a folder or an archive, on this device.
+
+    Every file is checked against its digest before its use.
+    """
 
     def __init__(self, path: Path, threads: int | None = None, share: bool = True) -> None:
-        self.path = path
+        self.path = path = _folder(path)
         self.share = share  # what engines have in common, through the device's cache
         self.manifest = manifest.read(path)
         self.threads = threads or self.manifest.threads
         self._points = {point.name: point for point in self.manifest.points}
         self._records = {engine.key: engine for engine in self.manifest.engines}
+        self._inputs = {
+            point.name: {stage: record.inputs for stage, record in point.stages.items()}
+            for point in self.manifest.points
+        }
         self._engines: dict[str, Engine] = {}
         self._checked: set[str] = set()
         self._lock = threading.Lock()
@@ -49,7 +58,8 @@ class Bundle:
         self._loaders: ThreadPoolExecutor | None = None
         self._trusting = threading.Lock()
         self._worker: Worker | None = None
-        self._driver: Driver = plugins.load("elastiq.drivers", self.manifest.driver, "driver")
+        self.driver = drivers.driver(self.manifest.driver, self.manifest.driver_settings)
+        self._ready: dict[str, Ready] = {}
         for name, record in self.manifest.files.items():
             _check_size(inside(path, name), record.size)
         self._table = self._read_table()
@@ -120,8 +130,24 @@ class Bundle:
 
     def execute(self, point: str, inputs: Arrays) -> dict[str, np.ndarray]:
         """Answer one request at one point, now, in this thread."""
-        self._check_inputs(point, inputs)
-        return self._driver.answer(self.load(point), inputs)
+        (answer,) = self.together(point, [inputs])
+        return answer
+
+    def together(self, point: str, requests: Sequence[Arrays]) -> list[Outputs]:
+        """Answer as many requests as one run of a point takes, now, in this thread."""
+        takes = self.point(point).takes
+        if not 0 < len(requests) <= takes:
+            raise ElastiqError(f"{point} answers at most {takes} at once, not {len(requests)}")
+        answers = []
+        for answer in self._run(point, requests, None).answers:
+            if isinstance(answer, Exception):
+                raise answer
+            answers.append(answer)
+        return answers
+
+    def session(self, name: str | None = None) -> Session:
+        """Begin a sequence of requests, each answered from all that was sent before."""
+        return self._own_worker(wait=True).session(name)
 
     def serve(self, policy: str = "utility", wait: bool = True, **options: Any) -> Worker:
         """A worker whose dispatcher picks the point for each request from the device's load.
@@ -133,7 +159,8 @@ class Bundle:
         first, rest = (points, ()) if wait else (points[:1], points[1:])
         with ThreadPoolExecutor(device.this().cores, "elastiq-loader") as pool:
             list(pool.map(self.warm, [point.name for point in first]))
-        worker = serve(first, table, self.execute, policy, **options)
+        sessions = Sessions(self.driver.begin) if isinstance(self.driver, Remembering) else None
+        worker = serve(first, table, self._run, policy, sessions=sessions, **options)
         if rest:
             self._offer(worker, rest)
         return worker
@@ -155,19 +182,24 @@ class Bundle:
 
     def warm(self, point: str) -> None:
         """Load a point and run it once: a first run is slower than what the table promises."""
-        first = next(iter(self.point(point).stages.values()))
-        self.execute(point, {spec.name: np.zeros(spec.shape, spec.dtype) for spec in first.inputs})
+        for stage in self.point(point).stages.values():
+            engine = self.engine(stage.engine)
+            with self._loading[stage.engine]:  # other points may be warmed at the same time
+                engine({spec.name: np.zeros(spec.shape, spec.dtype) for spec in stage.inputs})
 
     def infer(self, inputs: Arrays, deadline: float | None = None) -> dict[str, np.ndarray]:
         """Answer one request within `deadline` seconds, at the best point that makes it.
 
         The first one waits for the cheapest point to be loaded if it has a deadline, else for all.
         """
+        worker = self._own_worker(wait=deadline is None)
+        return worker.submit(inputs, deadline).result().outputs
+
+    def _own_worker(self, wait: bool) -> Worker:
         with self._starting:
             if self._worker is None:
-                self._worker = self.serve(wait=deadline is None)
-            worker = self._worker
-        return worker.submit(inputs, deadline).result().outputs
+                self._worker = self.serve(wait=wait)
+            return self._worker
 
     def settle(self) -> None:
         """Wait until what makes engines share memory is made, where this is the first time."""
@@ -189,6 +221,36 @@ class Bundle:
             for engine in self._engines.values():
                 engine.close()
             self._engines.clear()
+            self._ready.clear()
+
+    def _run(self, point: str, requests: Sequence[Arrays], memory: Memory | None) -> Done:
+        """What a worker's requests become; one that is wrong spoils no other's answer."""
+        ready = self._ready.get(point) or self._prepare(point)
+        found: list[Outputs | Exception] = []
+        right: list[int] = []
+        for place, request in enumerate(requests):
+            try:
+                self._check_inputs(point, request, memory)
+            except ElastiqError as e:
+                found.append(e)
+            else:
+                found.append({})
+                right.append(place)
+        run = Run(ready)
+        if memory is not None and right:
+            assert isinstance(self.driver, Remembering)
+            found[0] = self.driver.step(run, memory, requests[0])
+        elif right:
+            answers = self.driver.answer(run, [requests[place] for place in right])
+            for place, answer in zip(right, answers, strict=True):
+                found[place] = answer
+        return Done(found, run.ran)
+
+    def _prepare(self, point: str) -> Ready:
+        record = self.point(point)
+        ready = Ready(self.load(point), record.settings, record.takes)
+        self._ready[point] = ready
+        return ready
 
     def _record(self, key: str) -> EngineRecord:
         try:
@@ -241,11 +303,18 @@ class Bundle:
         except ElastiqError as e:
             raise BundleError(f"{path}: {e}") from e
 
-    def _check_inputs(self, point: str, inputs: Arrays) -> None:
-        first = next(iter(self.point(point).stages.values()))
-        for spec in first.inputs:
+    def _check_inputs(self, point: str, inputs: Arrays, memory: Memory | None) -> None:
+        if memory is not None and not inputs:
+            return
+        stages = self._inputs[point]
+        if memory is None:
+            wanted = self.driver.inputs(stages, inputs)
+        else:
+            assert isinstance(self.driver, Remembering)
+            wanted = self.driver.next_inputs(stages)
+        for spec in wanted:
             if spec.name not in inputs:
-                names = [s.name for s in first.inputs]
+                names = [s.name for s in wanted]
                 raise ElastiqError(f"input {spec.name!r} is missing. This model takes: {names}")
             array = inputs[spec.name]
             if array.shape != spec.shape or array.dtype != spec.dtype:
@@ -253,6 +322,15 @@ class Bundle:
                     f"input {spec.name!r} is {array.dtype}{list(array.shape)}; "
                     f"this model takes {spec.dtype}{list(spec.shape)}"
                 )
+
+
+def _folder(path: Path) -> Path:
+    """Where a bundle's files lie: it may have come as an archive."""
+    if not path.is_file():
+        return path
+    if not archive.is_archive(path):
+        raise BundleError(f"{path} is neither a bundle's folder nor its archive")
+    return archive.unpacked(path)
 
 
 def _check_size(path: Path, size: int) -> None:

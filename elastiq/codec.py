@@ -30,6 +30,8 @@ def decode(kind: type[T], data: Any, where: str) -> T:
 
 
 def _decode(kind: Any, data: Any, where: str) -> Any:
+    if kind is Any:
+        return data
     if dataclasses.is_dataclass(kind):
         return _record(typing.cast(type, kind), data, where)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)

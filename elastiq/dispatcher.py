@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from math import exp, inf, log
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from elastiq.errors import ElastiqError
 from elastiq.latency import LatencyTable
 from elastiq.load import Load
 from elastiq.policies import Decision, Option, Policy, Situation
-from elastiq.records import PointRecord
+from elastiq.records import WHOLE, PointRecord
 
 RENEWED = 0.05  # seconds for which what is known of the device is good
 LOAD_STEP = 0.05  # nearer ones are one: sensors are not that exact
@@ -23,6 +23,7 @@ EXTRA_STEP = 2e-5  # seconds
 PACE_STEP = 0.1  # of its logarithm
 SHORTEST = 1e-6  # seconds between arrivals
 KEPT = 256  # situations whose options are kept
+HELD = "where its session began"
 PAUSE = 1e-3  # seconds without a run, after which caches are cold and cores asleep
 
 
@@ -36,6 +37,7 @@ class Choice(NamedTuple):
     options: tuple[Option, ...]
     situation: Situation
     decision: Decision
+    kind: str = WHOLE  # of request
 
     @property
     def option(self) -> Option:
@@ -63,6 +65,7 @@ class Choice(NamedTuple):
             *(
                 f"{'>' if index == self.decision.index else ' '} {option.point:<{width}}"
                 f"  score {option.score:.3f}"
+                f"{f'  {option.takes} at once' if option.takes > 1 else ''}"
                 f"  p50 {_spell(option.typical)}  p99 {_spell(option.worst)}"
                 f"{self._start(index)}"
                 for index, option in enumerate(self.options)
@@ -91,6 +94,7 @@ class Choice(NamedTuple):
                     "score": o.score,
                     "typical": o.typical,
                     "worst": o.worst,
+                    "takes": o.takes,
                     "start": self.situation.starting(index),
                 }
                 for index, o in enumerate(self.options)
@@ -133,10 +137,11 @@ class Dispatcher:
         self._beside, self._shifting, self._waking = Extra(), Extra(), Extra()
         self._clock = clock
         self._ended = -inf
-        self._measured: dict[float, tuple[Option, ...]] = {}
-        self._corrected: dict[tuple[float, ...], tuple[Option, ...]] = {}
+        self._measured: dict[tuple[str, float], tuple[Option, ...]] = {}
+        self._corrected: dict[tuple[float, ...], dict[str, tuple[Option, ...]]] = {}
+        self._along: dict[tuple[int, float, tuple[str, ...]], float] = {}
         self._known = _Known(0.0, 0.0, 1.0, 0.0, 0.0, None, 0.0, 0.0)
-        self._options: tuple[Option, ...] = ()
+        self._options: dict[str, tuple[Option, ...]] = {}  # by kind of request
         self._renewed = -inf
         self._current: int | None = None
         self.decide()  # a policy that does not suit these points fails now, not at a request
@@ -151,10 +156,13 @@ class Dispatcher:
         slacks: Sequence[float | None] = (None,),
         pace: float | None = None,
         given: float | None = None,
+        kind: str = WHOLE,
+        held: str | None = None,
     ) -> Choice:
         """Choose for the first request; `slacks` are the seconds left to it and to those behind it.
 
         `pace` is the mean time between arrivals lately, `given` what the first had at its arrival.
+        A request that is `held` to a point is only looked at: how long it will take there.
         A choice binds to nothing: only what ran, and was learnt, changes the next one.
         """
         now = self._clock()
@@ -173,14 +181,22 @@ class Dispatcher:
             waking if rested else 0.0,
             shifting,
         )
-        decision = self._policy.choose(self._options, situation)
-        return Choice(load, factor, overhead, rested, self._options, situation, decision)
+        options = self._options.get(kind) or self._of_kind(kind)
+        if held is None:
+            decision = self._policy.choose(options, situation)
+        else:
+            decision = Decision(self._place(held), HELD)
+        return Choice(load, factor, overhead, rested, options, situation, decision, kind)
 
-    def learn(self, choice: Choice, took: float, beside: float = 0.0) -> None:
-        """Take in what a choice's request really took: in its engine, and beside it."""
+    def learn(
+        self, choice: Choice, took: float, beside: float = 0.0, ran: Sequence[str] = ()
+    ) -> None:
+        """Take in what a choice's run really took: in the engines that `ran`, and beside them."""
         self._ended, self._current = self._clock(), choice.decision.index
         self._beside.learn(beside)
         steady = choice.option.typical - choice.overhead
+        if ran and len(self._points[choice.decision.index].ways(choice.kind)) > 1:
+            steady = self._expected(choice, tuple(ran)) * choice.correction
         # A run that starts cold tells of both, and only together with others which it was.
         start = choice.situation.starting(choice.decision.index)
         self._correction.learn(took - start, steady / choice.correction)
@@ -194,10 +210,12 @@ class Dispatcher:
         used = None if self._current is None else self._points[self._current]
         while self._offered:
             self._points = (*self._points, self._offered.popleft())
-        self._points = tuple(sorted(self._points, key=lambda p: self._table.of(p, 0.0).p50))
+        self._points = tuple(
+            sorted(self._points, key=lambda p: self._table.of(p, 0.0).p50 / p.takes)
+        )
         self._current = None if used is None else self._points.index(used)
-        self._measured.clear()
-        self._corrected.clear()
+        for kept in (self._measured, self._corrected, self._along):
+            kept.clear()
         self._renewed = -inf
 
     def _renew(self, now: float, pace: float | None) -> None:
@@ -220,14 +238,13 @@ class Dispatcher:
         if key not in self._corrected:
             if len(self._corrected) >= KEPT:
                 self._corrected.clear()
-            self._corrected[key] = self._correct(*key)
+            self._corrected[key] = {}
         self._options = self._corrected[key]
 
-    def _correct(
-        self, level: float, factor: float, excess: float, overhead: float
-    ) -> tuple[Option, ...]:
-        """The options as they are now."""
-        return tuple(
+    def _of_kind(self, kind: str) -> tuple[Option, ...]:
+        """The options for requests of a kind, as they are now."""
+        _, level, factor, excess, overhead, *_ = self._known
+        self._options[kind] = options = tuple(
             Option(
                 point,
                 score,
@@ -235,19 +252,36 @@ class Dispatcher:
                 max(likely, typical * (1.0 + NINETIETH * excess)) * factor + overhead,
                 max(worst, typical * (1.0 + NINETY_NINTH * excess)) * factor + overhead,
                 max(mean, typical * (1.0 + excess)) * factor + overhead,
+                takes,
             )
-            for point, score, typical, likely, worst, mean in self._at(level)
+            for point, score, typical, likely, worst, mean, takes in self._at(kind, level)
         )
+        return options
 
-    def _at(self, load: float) -> tuple[Option, ...]:
+    def _at(self, kind: str, load: float) -> tuple[Option, ...]:
         """The points as measured at a load level."""
-        if load not in self._measured:
-            self._measured[load] = tuple(self._option(point, load) for point in self._points)
-        return self._measured[load]
+        key = kind, load
+        if key not in self._measured:
+            self._measured[key] = tuple(self._option(point, load, kind) for point in self._points)
+        return self._measured[key]
 
-    def _option(self, point: PointRecord, load: float) -> Option:
-        found = self._table.of(point, load)
-        return Option(point.name, point.score, found.p50, found.p90, found.p99, found.mean)
+    def _option(self, point: PointRecord, load: float, kind: str) -> Option:
+        found = self._table.of(point, load, kind)
+        times = (found.p50, found.p90, found.p99, found.mean)
+        return Option(point.name, point.score, *times, point.takes)
+
+    def _place(self, name: str) -> int:
+        return next(place for place, point in enumerate(self._points) if point.name == name)
+
+    def _expected(self, choice: Choice, ran: tuple[str, ...]) -> float:
+        """What these stages were measured to take, where requests take different ways."""
+        index, level = choice.decision.index, choice.situation.load
+        key = index, level, ran
+        if key not in self._along:
+            if len(self._along) >= KEPT:
+                self._along.clear()
+            self._along[key] = self._table.along(self._points[index], Counter(ran), level).p50
+        return self._along[key]
 
 
 def _check(points: Sequence[PointRecord], table: LatencyTable) -> None:

@@ -26,6 +26,10 @@ class QueueFull(ElastiqError):
     """A request refused at the door because too many are waiting already."""
 
 
+class SessionLost(ElastiqError):
+    """A session that was never begun, has ended, was idle for too long, or made room for others."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> ElastiqError:
     """The error for a name that does not exist, with the nearest that does."""
     known = sorted(known)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 
-from elastiq.records import PointRecord
+from elastiq.records import WHOLE, PointRecord
 
 SCHEMA_VERSION = 1
 
@@ -36,13 +36,15 @@ class Latency:
             self.stable and other.stable,
         )
 
-    def scaled(self, factor: float) -> Latency:
+    def times(self, count: int) -> Latency:
+        """So many of these runs, of which one is a bad one: that all are does not happen."""
+        typical = self.p50 * (count - 1)
         return Latency(
-            self.p50 * factor,
-            self.p90 * factor,
-            self.p99 * factor,
-            self.mean * factor,
-            self.first_run * factor,
+            typical + self.p50,
+            typical + self.p90,
+            typical + self.p99,
+            self.mean * count,
+            typical + self.first_run,
             self.samples,
             self.stable,
         )
@@ -91,10 +93,49 @@ class LatencyTable:
             below.latency, above.latency, (load - below.load) / (above.load - below.load)
         )
 
-    def of(self, point: PointRecord, load: float) -> Latency:
-        """The latency of a point at a load: its stages, one after another."""
-        first, *others = (self.at(stage.engine, load) for stage in point.stages.values())
+    def of(self, point: PointRecord, load: float, kind: str = WHOLE) -> Latency:
+        """The latency of a point at a load, whichever way a request of this kind takes."""
+        ways = [(way.share, self.along(point, way.runs, load)) for way in point.ways(kind)]
+        return ways[0][1] if len(ways) == 1 else _mixture(ways)
+
+    def along(self, point: PointRecord, runs: Mapping[str, int], load: float) -> Latency:
+        """The latency of these runs of a point's stages, one after another."""
+        first, *others = (
+            self.at(point.stages[stage].engine, load).times(count) for stage, count in runs.items()
+        )
         return reduce(Latency.plus, others, first)
+
+
+def _mixture(ways: Sequence[tuple[float, Latency]]) -> Latency:
+    """The latency of requests that take different ways, each with its share.
+
+    Each way's is looked at as a few values: half of its runs are at the p50, four tenths at the
+    p90, and one tenth at the p99.
+    """
+    whole = sum(share for share, _ in ways)
+    values = sorted(
+        (value, share / whole * part)
+        for share, one in ways
+        for value, part in ((one.p50, 0.5), (one.p90, 0.4), (one.p99, 0.1))
+    )
+
+    def quantile(at: float) -> float:
+        reached = 0.0
+        for value, weight in values:
+            reached += weight
+            if reached >= at - 1e-9:
+                return value
+        return values[-1][0]
+
+    return Latency(
+        quantile(0.5),
+        quantile(0.9),
+        quantile(0.99),
+        sum(share * one.mean for share, one in ways) / whole,
+        max(one.first_run for _, one in ways),
+        min(one.samples for _, one in ways),
+        all(one.stable for _, one in ways),
+    )
 
 
 def _between(a: Latency, b: Latency, share: float) -> Latency:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from elastiq import digest
 from elastiq.codec import decode, plain
@@ -37,6 +38,7 @@ class Manifest:
     engines: tuple[EngineRecord, ...]
     files: dict[str, FileRecord]
     toolchain: dict[str, str]
+    driver_settings: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """The manifest with a digest over itself, so that damage to it is seen too."""

@@ -52,11 +52,3 @@ class Sensor(Protocol):
     name: str
 
     def read(self) -> dict[str, float] | None: ...
-
-
-class Driver(Protocol):
-    """How a request becomes engine calls for one family of models: `elastiq.drivers.NAME`."""
-
-    OUTPUTS_VARY: bool  # whether points may answer in different shapes
-
-    def answer(self, engines: Mapping[str, Engine], inputs: Arrays) -> dict[str, np.ndarray]: ...

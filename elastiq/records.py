@@ -9,6 +9,7 @@ from pathlib import Path
 from elastiq.errors import ElastiqError
 
 PRECISIONS = ("fp32", "fp16", "int8")
+WHOLE = "whole"  # the kind of request that needs no other before it
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,14 @@ class StageRecord:
 
 
 @dataclass(frozen=True)
+class Route:
+    """A way that requests take through the stages of a point, and the share of them that does."""
+
+    share: float
+    runs: dict[str, int]  # how often each stage runs
+
+
+@dataclass(frozen=True)
 class PointRecord:
     """An operating point of a bundle. `score` is what its chosen engines measured, in 0…1."""
 
@@ -128,3 +137,14 @@ class PointRecord:
     settings: dict[str, int | float]
     score: float
     stages: dict[str, StageRecord]
+    inputs: tuple[TensorSpec, ...] = ()  # of a request
+    takes: int = 1  # requests that are answered together, at most
+    routes: dict[str, tuple[Route, ...]] = field(default_factory=dict)  # by kind of request
+
+    def ways(self, kind: str = WHOLE) -> tuple[Route, ...]:
+        """The routes of a kind of request; unless told otherwise, every stage runs once."""
+        if kind in self.routes:
+            return self.routes[kind]
+        if kind != WHOLE:
+            raise ElastiqError(f"the point {self.name} knows no request of the kind {kind!r}")
+        return (Route(1.0, dict.fromkeys(self.stages, 1)),)

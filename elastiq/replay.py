@@ -10,10 +10,11 @@ import gc
 import itertools
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -50,8 +51,12 @@ def replay(
     deadline: float,
     seed: int = 0,
     tolerance: float = TOLERANCE,
+    mixes: bool = False,
 ) -> dict[str, Report]:
     """Send the same traffic to every worker; each request has `deadline` seconds from its moment.
+
+    Where a model `mixes`, other company means another answer than the one that verification saw:
+    it counts for what verification said of one that comes to the same.
 
     Workers take turns, one slice of the traffic each, so that the machine's drift hits all alike.
     Every slice begins with empty queues.
@@ -68,7 +73,8 @@ def replay(
             name = names[(turn + place) % len(names)]
             with _no_garbage_collection():
                 sent = _send(workers[name], moments[part] - begin, picks[part], samples, deadline)
-            outcomes[name] += [_outcome(one, samples, deadline, tolerance) for one in sent]
+            score = partial(_likely, samples) if mixes else partial(_seen, samples, tolerance)
+            outcomes[name] += [_outcome(one, deadline, score) for one in sent]
     return {name: summarize(name, seen) for name, seen in outcomes.items()}
 
 
@@ -114,7 +120,7 @@ def _send(
     return sent
 
 
-def _outcome(one: Sent, samples: Samples, deadline: float, tolerance: float) -> Outcome:
+def _outcome(one: Sent, deadline: float, score: Callable[[Answer, int], float | None]) -> Outcome:
     lateness = one.sent - one.due
     if one.future is None:
         return Outcome(REFUSED, lateness)
@@ -125,24 +131,40 @@ def _outcome(one: Sent, samples: Samples, deadline: float, tolerance: float) -> 
     except Exception:
         return Outcome(FAILED, lateness)
     latency = one.done - one.due
-    same = _same(answer, samples, one.sample, tolerance)
+    found = score(answer, one.sample)
     return Outcome(
         state=IN_TIME if latency <= deadline else LATE,
         lateness=lateness,
         latency=latency,
         point=answer.point,
-        score=float(samples.scores[answer.point][one.sample]) if same else 0.0,
-        differing=not same,
+        score=found or 0.0,
+        differing=found is None,
     )
 
 
-def _same(answer: Answer, samples: Samples, sample: int, tolerance: float) -> bool:
-    """Whether the answer is what verification saw, within a share of its largest value."""
+def _seen(samples: Samples, tolerance: float, answer: Answer, sample: int) -> float | None:
+    """The score of an answer that verification saw, within a share of its largest value."""
     for name, golden in samples.outputs[answer.point].items():
         expected, found = golden[sample : sample + 1], answer.outputs.get(name)
         if found is None or found.shape != expected.shape:
-            return False
+            return None
         error = np.abs(found.astype(np.float64) - expected)
         if not np.all(error <= tolerance * np.abs(expected).max(initial=0.0)):
-            return False
-    return True
+            return None
+    return float(samples.scores[answer.point][sample])
+
+
+def _likely(samples: Samples, answer: Answer, sample: int) -> float | None:
+    """The score of an answer whose largest values stand where those of one did that verification
+    saw, at this point or else at another."""
+    for point in dict.fromkeys((answer.point, *samples.outputs)):
+        if all(
+            name in answer.outputs
+            and answer.outputs[name].shape == golden[sample : sample + 1].shape
+            and np.array_equal(
+                answer.outputs[name].argmax(-1), golden[sample : sample + 1].argmax(-1)
+            )
+            for name, golden in samples.outputs[point].items()
+        ):
+            return float(samples.scores[point][sample])
+    return None

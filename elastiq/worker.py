@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from itertools import islice
 from math import inf, isnan
 from types import TracebackType
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from elastiq.dispatcher import Choice, Dispatcher
-from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull
+from elastiq.drivers import Memory, Outputs
+from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull, SessionLost
 from elastiq.latency import LatencyTable
 from elastiq.load import LoadMonitor
 from elastiq.policies import policy as find_policy
 from elastiq.protocols import Arrays
 from elastiq.records import PointRecord
+from elastiq.sessions import Session, Sessions
 
 log = logging.getLogger(__name__)
 
@@ -34,17 +34,27 @@ PACE_PAUSE = 2.5  # times the pace: what a longer gap counts as. The pace so fou
 LEAST_GAP = 1e-5  # seconds, so that a pace of nothing can recover
 PROBE = 0.25  # seconds without an answer, after which a prediction is put to the test
 
-Execute = Callable[[str, Arrays], dict[str, np.ndarray]]
+
+class Done(NamedTuple):
+    """What became of requests that ran together: an answer or an error for each, in their order."""
+
+    answers: Sequence[Outputs | Exception]
+    ran: Sequence[str] = ()  # the stages that did
+
+
+# At a point: requests that are answered together, or the next one of a session.
+Execute = Callable[[str, Sequence[Arrays], Memory | None], Done]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request gets. `waited` in the queue and `took` in the engine, in seconds."""
+    """What a request gets. `waited` in the queue and `took` in the engines, in seconds."""
 
-    outputs: dict[str, np.ndarray]
+    outputs: Outputs
     waited: float
     took: float
     choice: Choice
+    repeated: bool = False  # the session's last answer, for there was no time for another
 
     @property
     def point(self) -> str:
@@ -59,6 +69,8 @@ class Request:
     arrived: float
     expires: float | None
     future: Future[Answer]
+    session: str | None = None
+    memory: Memory | None = None  # what was kept of that session by the name's owner of then
 
     def expired(self, now: float) -> bool:
         return self.expires is not None and self.expires <= now
@@ -74,13 +86,15 @@ class Request:
         """Tell whoever waits that the deadline has passed, unless they have given up."""
         if self.claim():
             waited = 1e3 * (now - self.arrived)
-            self.future.set_exception(
-                DeadlineMissed(f"the deadline passed after {waited:.1f} ms in the queue")
-            )
+            _settle(self, DeadlineMissed(f"the deadline passed after {waited:.1f} ms in the queue"))
 
 
 class Worker:
-    """Answers requests first come, first served; at most `limit` wait. Inputs are not copied."""
+    """Answers requests first come, first served; at most `limit` wait. Inputs are not copied.
+
+    Where a point takes several requests at once, those who wait are answered together: nobody is
+    kept waiting for company.
+    """
 
     def __init__(
         self,
@@ -88,7 +102,9 @@ class Worker:
         execute: Execute,
         limit: int = LIMIT,
         on_close: Callable[[], None] = lambda: None,
+        sessions: Sessions | None = None,
     ) -> None:
+        self._sessions = sessions
         self._dispatcher = dispatcher
         self._execute = execute
         self._limit = limit
@@ -107,13 +123,25 @@ class Worker:
         """How many requests wait for their turn."""
         return len(self._queue)
 
-    def submit(self, inputs: Arrays, deadline: float | None = None) -> Future[Answer]:
-        """Queue a request to be answered within `deadline` seconds. Raises QueueFull."""
+    def session(self, name: str | None = None) -> Session:
+        """Begin a session, whose requests are answered from all that it sent before."""
+        return Session(self, self._remembering().begin(name))
+
+    def end(self, session: str) -> None:
+        """Forget a session."""
+        self._remembering().end(session)
+
+    def submit(
+        self, inputs: Arrays, deadline: float | None = None, session: str | None = None
+    ) -> Future[Answer]:
+        """Queue a request to be answered within `deadline` seconds. Raises QueueFull, and
+        SessionLost for a session that is over."""
         if deadline is not None and isnan(deadline):
             raise ElastiqError("the deadline is not a number of seconds")
         now = time.perf_counter()
         expires = None if deadline is None else now + deadline
-        request = Request(inputs, now, expires, Future())
+        memory = None if session is None else self._remembering().find(session)
+        request = Request(inputs, now, expires, Future(), session, memory)
         missed: list[Request] = []
         try:
             with self._changed:
@@ -163,17 +191,10 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            while self._next():
+            while self._serve_one():
                 pass
         finally:
             self._on_close()
-
-    def _next(self) -> bool:
-        try:
-            return self._serve_one()
-        except InvalidStateError:
-            log.warning("a request was answered by somebody else meanwhile; its answer is lost")
-            return True
 
     def _serve_one(self) -> bool:
         """Serve the first request; False when the worker is closed and has none left."""
@@ -194,24 +215,88 @@ class Worker:
     def _answer(
         self, request: Request, slacks: list[float | None], pace: float | None, begun: float
     ) -> None:
+        batch = [request]
         try:
-            given = None if request.expires is None else request.expires - request.arrived
-            choice = self._dispatcher.decide(slacks, pace, given)
+            memory = None if request.session is None else self._recall(request)
+            choice = self._choose(request, memory, slacks, pace)
             start = time.perf_counter()
             if self._hopeless(request, choice, start):
-                request.future.set_exception(DeadlineMissed(_hopeless_words(choice)))
+                self._give_up(request, memory, choice, start)
                 return
+            if choice.option.takes > 1:
+                batch += self._companions(choice.option.takes - 1, start)
             self._last_run = start
-            outputs = self._execute(choice.point, request.inputs)
+            done = self._execute(choice.point, [one.inputs for one in batch], memory)
             took = time.perf_counter() - start
-        except BaseException as e:  # whatever an engine raises is its requester's, not ours
-            request.future.set_exception(e)
-            del request  # else error, frame and future hold each other, and the inputs, for long
+        except BaseException as e:  # whatever an engine raises is its requesters', not ours
+            for one in batch:
+                _settle(one, e)
+            # Else error, frame and future hold each other, and the inputs, for long.
+            del request, one
+            batch.clear()
         else:
-            answer = Answer(outputs, start - request.arrived, took, choice)
-            request.future.set_result(answer)
+            for one, answer in zip(batch, done.answers, strict=True):
+                if isinstance(answer, Exception):
+                    _settle(one, answer)
+                else:
+                    _settle(one, Answer(answer, start - one.arrived, took, choice))
             # Whoever waited has the answer by now; the next request has waited for all of this.
-            self._dispatcher.learn(choice, took, time.perf_counter() - begun - took)
+            if done.ran:
+                self._dispatcher.learn(choice, took, time.perf_counter() - begun - took, done.ran)
+            if request.session is not None:
+                self._remembering().grown(request.session)
+
+    def _choose(
+        self,
+        request: Request,
+        memory: Memory | None,
+        slacks: list[float | None],
+        pace: float | None,
+    ) -> Choice:
+        given = None if request.expires is None else request.expires - request.arrived
+        if memory is None:
+            return self._dispatcher.decide(slacks, pace, given)
+        kind = memory.kind(request.inputs)
+        if memory.point is None:
+            # A session stays at its point, so the costliest request to come must fit there too.
+            memory.point = self._dispatcher.decide(slacks, pace, given, memory.costliest).point
+        return self._dispatcher.decide(slacks, pace, given, kind, memory.point)
+
+    def _give_up(self, request: Request, memory: Memory | None, choice: Choice, now: float) -> None:
+        """No time for an answer: a session has its last one, all others are refused."""
+        if memory is not None and memory.latest is not None and request.inputs:
+            waited = now - request.arrived
+            _settle(request, Answer(memory.latest, waited, 0.0, choice, repeated=True))
+        else:
+            _settle(request, DeadlineMissed(_hopeless_words(choice)))
+
+    def _companions(self, room: int, now: float) -> list[Request]:
+        """Those next in line, to be answered together with the first."""
+        found: list[Request] = []
+        missed: list[Request] = []
+        with self._changed:
+            while self._queue and len(found) < room and self._queue[0].session is None:
+                request = self._queue.popleft()
+                if request.expired(now):
+                    missed.append(request)
+                elif request.claim():
+                    found.append(request)
+        for late in missed:
+            late.refuse(now)
+        return found
+
+    def _recall(self, request: Request) -> Memory:
+        """What is kept of a request's session; never of another by the same name."""
+        assert request.session is not None
+        memory = self._remembering().find(request.session)
+        if memory is not request.memory:
+            raise SessionLost(f"the session {request.session!r} ended, and another has begun")
+        return memory
+
+    def _remembering(self) -> Sessions:
+        if self._sessions is None:
+            raise ElastiqError("this model knows no sessions: each of its requests stands alone")
+        return self._sessions
 
     def _hopeless(self, request: Request, choice: Choice, now: float) -> bool:
         """Whether the chosen point is too slow for what is left: then nobody's time is wasted.
@@ -255,6 +340,16 @@ class Worker:
         return gone
 
 
+def _settle(request: Request, outcome: Answer | BaseException) -> None:
+    try:
+        if isinstance(outcome, BaseException):
+            request.future.set_exception(outcome)
+        else:
+            request.future.set_result(outcome)
+    except InvalidStateError:
+        log.warning("a request was answered by somebody else meanwhile; its answer is lost")
+
+
 def _hopeless_words(choice: Choice) -> str:
     left, needed = choice.situation.slack or 0.0, choice.predicted
     return f"{1e3 * left:.1f} ms are left, and {choice.point} takes {1e3 * needed:.1f} ms now"
@@ -266,6 +361,7 @@ def serve(
     execute: Execute,
     policy: str = "utility",
     limit: int = LIMIT,
+    sessions: Sessions | None = None,
     **options: Any,
 ) -> Worker:
     """A worker over these points: load watched, the point chosen by the named policy."""
@@ -273,4 +369,4 @@ def serve(
     chosen = find_policy(policy, **options)
     dispatcher = Dispatcher(points, table, chosen, monitor)
     monitor.start()
-    return Worker(dispatcher, execute, limit, on_close=monitor.stop)
+    return Worker(dispatcher, execute, limit, on_close=monitor.stop, sessions=sessions)

@@ -1,15 +1,16 @@
 """What requests yet to come are worth to a server, by how long the first of them has waited.
 
 One server, first come first served, arrivals at random: at the end of each run, all that matters is
-how long the next request has waited, and which point ran. The points form a Markov decision process
-over both; its value, found once per situation and kept, tells what the time that a run takes would
-have earned, and what a change of points costs those who come after it.
+how long the next request has waited (which tells how many wait behind it), and which point ran. The
+points form a Markov decision process over both; its value, found once per situation and kept, tells
+what the time that a run takes would have earned, and what a change of points costs those who come
+after it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, factorial, log
 
 import numpy as np
 
@@ -36,8 +37,9 @@ TO_CELLS = np.array(  # from values by wait to values by cell
     ]
 )
 
-# Scores, how slow points are, how rare requests are, what a change of points costs.
-Key = tuple[tuple[float, ...], int, int, int]
+# Scores, requests that runs take, how slow points are, how rare requests are, what a change of
+# points costs.
+Key = tuple[tuple[float, ...], tuple[int, ...], int, int, int]
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Values:
 
     waiting: list[list[float]]  # by the wait of the next request at the end of the run
     arriving: list[list[float]]  # by the time the run takes, where nobody waits at its beginning
+    each: float  # what a request is worth on average
 
 
 class Worth:
@@ -63,9 +66,10 @@ class Worth:
     ) -> Values:
         """What follows a run is worth; `pace` is the mean time between arrivals."""
         cost, scores = sum(o.mean for o in options), tuple(o.score for o in options)
+        takes = tuple(o.takes for o in options)
         slow, rare = _level(cost / given), _level(min(RAREST, max(FASTEST, pace / given)))
         shift = round(shifting * len(options) / cost / SHIFT_STEP)
-        key = scores, slow, rare, shift
+        key = scores, takes, slow, rare, shift
         if key not in self._solved:
             if len(self._solved) >= KEPT:
                 self._solved.clear()
@@ -98,19 +102,62 @@ def solve(options: tuple[Option, ...], given: float, rarity: float, shift: float
     near = np.maximum(0.0, 1.0 - np.abs(ends[..., None] - np.arange(STATES + 1)))
     moves = np.einsum("sacwv,c->sawv", near, CHANCES)
     moves = moves @ next_waits
+    for place, option in enumerate(options):
+        if option.takes > 1:
+            # Counted by the request and not by the run: a run that answers two is gone through as
+            # one that answers one, and leaves all as it is every other time.
+            part = (1.0 / _served(option.takes, rarity))[:, None]
+            many = _moves_of_many(option.takes, done[:, place], rarity)
+            moves[:, place] = part * many + (1.0 - part) * np.eye(STATES + 1)
     value = np.zeros((len(options), STATES + 1))  # by the point that ran last, and by wait
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):
         same, other = earned + HORIZON * (moves @ value[..., None])[..., 0]
         refused = HORIZON * value @ next_waits.T
         better = np.maximum(np.maximum(same, refused), other.max(axis=0))
         # Only differences count, and they are found long before the values are.
         gained = better - value
         value = better
+        each = float(gained.mean()) / HORIZON**turn
         if gained.max() - gained.min() < ENOUGH:
             break
     return Values(
-        (HORIZON * value @ TO_CELLS).tolist(), (HORIZON * value @ next_waits.T @ TO_CELLS).tolist()
+        (HORIZON * value @ TO_CELLS).tolist(),
+        (HORIZON * value @ next_waits.T @ TO_CELLS).tolist(),
+        each,
     )
+
+
+def _served(takes: int, rarity: float) -> np.ndarray:
+    """How many requests a run answers on average, by how long the first of them has waited."""
+    later = [np.ones_like(WAITS) - _later(n, WAITS, rarity) for n in range(1, takes)]
+    return np.ones_like(WAITS) + np.sum(later, axis=0)
+
+
+def _later(count: int, after: np.ndarray, rarity: float) -> np.ndarray:
+    """How likely fewer than `count` requests come within a time."""
+    expected = after / rarity
+    terms = [expected**k / factorial(k) for k in range(count)]
+    return np.exp(-expected) * np.sum(terms, axis=0)
+
+
+def _moves_of_many(takes: int, done: np.ndarray, rarity: float) -> np.ndarray:
+    """How likely the next request has waited so long, after a run that took several.
+
+    `done` is how long the first of them has waited at its end, by shift, length of the run, and how
+    long it had at its beginning. Whoever came as the one too many before that is next; else whoever
+    comes first after it.
+    """
+    middles = (WAITS[1:] + WAITS[:-1]) / 2
+    begun = WAITS[:, None]
+    gap = np.maximum(0.0, done[..., None] - middles)
+    at_most = np.ones((*done.shape, STATES + 2))
+    at_most[..., 0] = 0.0
+    at_most[..., 1:-1] = np.where(
+        gap <= begun,
+        _later(takes, np.minimum(gap, begun), rarity),
+        _later(takes, begun, rarity) * np.exp(np.minimum(0.0, begun - gap) / rarity),
+    )
+    return np.einsum("scwv,c->swv", np.diff(at_most), CHANCES)
 
 
 def _waits_after(rarity: float) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from elastiq.errors import ElastiqError
 from elastiq.latency import LatencyTable
-from elastiq.records import Quality, engine_key
+from elastiq.records import Quality
 from profiles.paired import worded
 
 EXACT_ERROR = 1e-3  # a full-precision engine may differ by rounding only, in shares of the output
@@ -19,14 +19,15 @@ class Candidate:
     """One backend's engines of a point at one precision, and how good they were found to be."""
 
     point: str
-    stages: tuple[str, ...]
+    runs: tuple[tuple[str, float], ...]  # of each engine, by key, for one run on average
     backend: str
     precision: str
     quality: Quality
     note: str = ""  # what was given back, or tried, for the budget
 
-    def keys(self) -> dict[str, str]:
-        return {s: engine_key(self.point, s, self.backend, self.precision) for s in self.stages}
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(key for key, _ in self.runs)
 
     def __str__(self) -> str:
         return f"{self.backend} {self.precision}"
@@ -108,4 +109,4 @@ def _cost(candidate: Candidate, budget: float) -> str:
 
 
 def _seconds(candidate: Candidate, table: LatencyTable) -> float:
-    return sum(table.at(key, 0.0).p50 for key in candidate.keys().values())
+    return sum(count * table.at(key, 0.0).p50 for key, count in candidate.runs)

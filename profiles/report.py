@@ -11,7 +11,7 @@ from elastiq import __version__
 from elastiq.errors import missing
 from elastiq.latency import LatencyTable
 from elastiq.manifest import Manifest
-from elastiq.records import EngineRecord
+from elastiq.records import EngineRecord, PointRecord
 from profiles import layers
 from profiles.charts import Mark, Series, chart
 
@@ -58,6 +58,8 @@ def render(
 
 def _accuracy(manifest: Manifest, table: LatencyTable) -> list[Series]:
     """One line per backend and precision, a dot per point: what accuracy costs."""
+    if any(len(point.stages) > 1 for point in manifest.points):
+        return [Series(manifest.name, [_total(point, table) for point in manifest.points])]
     kinds: dict[str, list[EngineRecord]] = {}
     for engine in manifest.engines:
         if engine.quality and engine.key in table.engines:
@@ -79,13 +81,18 @@ def _dot(engine: EngineRecord, table: LatencyTable) -> Mark:
     )
 
 
+def _total(point: PointRecord, table: LatencyTable) -> Mark:
+    """A point of several stages, which score together."""
+    milliseconds, score = 1000 * table.of(point, 0.0).p50, 100 * point.score
+    return Mark(milliseconds, score, f"{point.name}: {score:.2f} % in {milliseconds:.2f} ms")
+
+
 def _against_load(manifest: Manifest, table: LatencyTable) -> Sequence[Series]:
     """One line per point, of the engines that it runs on: what load does to latency."""
     loads = sorted({row.load for row in table.rows})
     lines = []
     for point in manifest.points:
-        keys = [stage.engine for stage in point.stages.values()]
-        worst = [1000 * sum(table.at(key, load).p99 for key in keys) for load in loads]
+        worst = [1000 * table.of(point, load).p99 for load in loads]
         marks = [
             Mark(100 * load, ms, f"{point.name} at {load:.0%}: {ms:.2f} ms")
             for load, ms in zip(loads, worst, strict=True)

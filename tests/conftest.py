@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 PLUGINS = ROOT / "tests" / "plugins"
 sys.path.append(str(PLUGINS))  # as if installed: a package with a backend, found by entry point
 MODELS = ROOT / "tests" / "models"
+FAMILIES = ("packed", "glimpses", "buckets")  # tiny models of more than one stage or request
 TINY = f"{MODELS / 'tiny.py'}:Tiny"
 
 
@@ -74,6 +75,22 @@ def tiny_bundle(elastiq, tmp_path_factory):
     elastiq("build", TINY, "--keep", "all", "--loads", "0,1", "--accuracy-drop", 5,
             "--profile-seconds", 0.2, "-o", out, check=0)  # fmt: skip
     return out
+
+
+@pytest.fixture(scope="session")
+def family_bundle(elastiq, tmp_path_factory):
+    """A bundle of the tiny model of a family, built once. Not to be written to."""
+    folder = tmp_path_factory.mktemp("families")
+
+    def build(name):
+        out = folder / f"{name}.elastiq"
+        if not out.exists():
+            elastiq("build", f"{MODELS / name}.py:{name.capitalize()}", "--keep", "all",
+                    "--loads", "0,1", "--accuracy-drop", 20, "--backend", "onnxruntime",
+                    "--profile-seconds", 0.1, "-o", out, check=0)  # fmt: skip
+        return out
+
+    return build
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from compiler.commands import options
 from elastiq import footprint
 from elastiq.bundle import Bundle
 from elastiq.codec import plain
+from elastiq.latency import Latency
+from elastiq.records import PointRecord
 
 
 @click.command(
@@ -61,11 +63,13 @@ def _as_text(bundle: Bundle) -> str:
         f"{'point':<16}{'score %':>9}{'p50 ms':>9}{'p99 ms':>9}  engine",
     ]
     for point in manifest.points:
-        for stage in point.stages.values():
-            lines.append(
-                f"{point.name:<16}{100 * point.score:>9.2f}{_latency(bundle, stage.engine)}"
-                f"  {stage.engine}"
-            )
+        first, *others = point.stages.values()
+        score = f"{point.name:<16}{100 * point.score:>9.2f}"
+        if not others:
+            lines.append(f"{score}{_latency(bundle, first.engine)}  {first.engine}")
+            continue
+        lines.append(f"{score}{_whole(bundle, point)}  all that a request needs")
+        lines += [f"{'':<25}{_latency(bundle, s.engine)}  {s.engine}" for s in (first, *others)]
     return "\n".join(lines)
 
 
@@ -76,7 +80,14 @@ def _where(bundle: Bundle) -> str:
 
 
 def _latency(bundle: Bundle, engine: str) -> str:
-    if not bundle.measured:
+    return _cells(bundle.table.at(engine, 0.0) if bundle.measured else None)
+
+
+def _whole(bundle: Bundle, point: PointRecord) -> str:
+    return _cells(bundle.table.of(point, 0.0) if bundle.measured else None)
+
+
+def _cells(latency: Latency | None) -> str:
+    if latency is None:
         return f"{'?':>9}{'?':>9}"
-    latency = bundle.table.at(engine, 0.0)
     return f"{1000 * latency.p50:>9.2f}{1000 * latency.p99:>9.2f}"

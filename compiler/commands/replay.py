@@ -102,7 +102,8 @@ def command(
     with elastiq.open(bundle) as opened:
         costliest = opened.table.of(opened.manifest.points[-1], load=0.0)
         due = deadline * costliest.p50 if deadline_ms is None else deadline_ms / 1000
-        traffic = Traffic(kind, rate / costliest.mean, due, seconds, hog, seed)
+        capacity = opened.manifest.points[-1].takes / costliest.mean
+        traffic = Traffic(kind, rate * capacity, due, seconds, hog, seed)
         reports = send(opened, policy, traffic)
     results = _as_dict(traffic, reports)
     if output:
@@ -118,7 +119,14 @@ def send(bundle: Bundle, policy: str, traffic: Traffic) -> list[Report]:
             workers[point.name] = stack.enter_context(bundle.serve("fixed", point=point.name))
         bundle.settle()  # no packing while others are measured
         stack.enter_context(Burner(traffic.hog))
-        reports = replay(workers, moments, bundle.samples(), traffic.deadline, seed=traffic.seed)
+        reports = replay(
+            workers,
+            moments,
+            bundle.samples(),
+            traffic.deadline,
+            seed=traffic.seed,
+            mixes=bundle.driver.MIXES,
+        )
     return list(reports.values())
 
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
 from calibration import layers, search
-from calibration.data import Batch, prepare
 from calibration.sensitivity import SAMPLES, Sensitivity, sensitivities
 from compiler.passes import quantize, trace
 from compiler.passes.compile import compile
+from compiler.passes.feed import Feeds
 from compiler.passes.profile import example
 from compiler.passes.verify import Variant, Verified, verify
 from compiler.progress import Progress, silent
@@ -49,7 +48,7 @@ class Spending:
 def keep_to_budget(
     model: SourceModel,
     verified: tuple[Verified, ...],
-    batches: Sequence[Batch],
+    feeds: Feeds,
     spending: Spending,
     store: Store,
     progress: Progress,
@@ -59,16 +58,14 @@ def keep_to_budget(
     for found in verified:
         if found.variant.precision == QUANTIZED and over(found.quality, spending.drop):
             with progress.task(f"budget {found.variant}"):
-                found = _Search(model, found, batches, spending, store).run()
+                found = _Search(model, found, feeds, spending, store).run()
         kept.append(found)
     return tuple(kept)
 
 
-def rank(
-    graph: Graph, batches: Sequence[Batch], where: str, store: Store
-) -> tuple[Sensitivity, ...]:
+def rank(graph: Graph, feeds: Feeds, store: Store) -> tuple[Sensitivity, ...]:
     """The layers of an INT8 graph, the most sensitive first."""
-    data = prepare(batches, graph.inputs, SAMPLES, where)
+    data = feeds.of(graph, SAMPLES)
     inputs = {"graph": graph.path.parent.name, "calibration": data.digest}
 
     def make(folder: Path) -> None:
@@ -89,10 +86,9 @@ class LayersOf:
 
 
 def look(
-    model: SourceModel,
     int8: tuple[Graph, ...],
     verified: tuple[Verified, ...],
-    batches: Sequence[Batch],
+    feeds: Feeds,
     everywhere: bool,
     store: Store,
     progress: Progress,
@@ -103,8 +99,7 @@ def look(
     found = []
     for graph in seen:
         with progress.task(f"sensitivity {graph.point} {graph.stage}"):
-            where = f"{model.spec} at {graph.point}, stage {graph.stage!r}"
-            ranked = rank(graph, batches, where, store)
+            ranked = rank(graph, feeds, store)
         found.append(LayersOf(graph.point.name, graph.stage, ranked))
     return tuple(found)
 
@@ -113,7 +108,7 @@ def look(
 class _Search:
     model: SourceModel
     over: Verified
-    batches: Sequence[Batch]
+    feeds: Feeds
     spending: Spending
     store: Store
 
@@ -142,8 +137,7 @@ class _Search:
         """Stages and layers of all of them, the most sensitive first."""
         ranked = []
         for stage, built in self.over.variant.engines.items():
-            where = f"{self.model.spec} at {built.graph.point}, stage {stage!r}"
-            found = rank(built.graph, self.batches, where, self.store)
+            found = rank(built.graph, self.feeds, self.store)
             ranked += [(s.sqnr, stage, s.layer) for s in found]
         return [(stage, layer) for _, stage, layer in sorted(ranked)]
 

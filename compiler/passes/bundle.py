@@ -13,14 +13,16 @@ from compiler.passes.budget import LayersOf
 from compiler.passes.compile import BuiltEngine
 from compiler.passes.verify import SHIPPED, Verified, load_answers
 from compiler.plan import Plan, check_output
+from compiler.source import SourceModel
 from compiler.store import weights_of
-from elastiq import digest, manifest
+from elastiq import archive, digest, manifest
 from elastiq.bundle import SAMPLES, SENSITIVITY, WEIGHTS
 from elastiq.codec import plain
+from elastiq.drivers import Remembering
 from elastiq.errors import ElastiqError
 from elastiq.latency import LatencyTable
 from elastiq.manifest import FileRecord, Manifest
-from elastiq.records import EngineRecord, PointRecord, StageRecord
+from elastiq.records import WHOLE, EngineRecord, PointRecord, Route, StageRecord
 from elastiq.samples import Samples
 from profiles import report
 from profiles.choice import Choice
@@ -48,6 +50,8 @@ def bundle(
         _replace(draft, out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+    if plan.config.archive:
+        archive.pack(out, plan.archive)
     return out
 
 
@@ -59,6 +63,15 @@ class _Contents:
     choices: Mapping[str, Choice]
     table: LatencyTable | None  # None: the engines cannot run here
     layers: tuple[LayersOf, ...]
+
+    @property
+    def engines(self) -> list[tuple[BuiltEngine, Verified]]:
+        """Each engine once, and whose it is, or the first that it is of."""
+        found: dict[str, tuple[BuiltEngine, Verified]] = {}
+        for verified in self.kept:
+            for built in verified.variant.engines.values():
+                found.setdefault(built.key, (built, verified))
+        return list(found.values())
 
 
 def _contents(
@@ -76,12 +89,11 @@ def _contents(
 
 
 def _fill(contents: _Contents, draft: Path) -> None:
-    for verified in contents.kept:
-        for built in verified.variant.engines.values():
-            shutil.copytree(built.folder, draft / _engine_folder(built.key), ignore=STORE_ONLY)
-            _copy_graph(built, draft)
-            for name in (*built.weights, *weights_of(built.graph.path.parent)):
-                _copy_weight(built.graph.weights / name, draft / WEIGHTS)
+    for built, _ in contents.engines:
+        shutil.copytree(built.folder, draft / _engine_folder(built.key), ignore=STORE_ONLY)
+        _copy_graph(built, draft)
+        for name in (*built.weights, *weights_of(built.graph.path.parent)):
+            _copy_weight(built.graph.weights / name, draft / WEIGHTS)
     _samples(contents).save(draft / SAMPLES)
     if contents.layers:
         sensitivity = json.dumps(plain(contents.layers), indent=1) + "\n"
@@ -113,42 +125,55 @@ def _manifest(contents: _Contents, files: dict[str, FileRecord]) -> Manifest:
     return Manifest(
         schema_version=manifest.SCHEMA_VERSION,
         name=plan.model.name,
-        driver=plan.model.driver,
+        driver=plan.model.driver_name,
         target=plan.target.name,
         metric=plan.model.metric,
         threads=plan.threads,
-        points=tuple(_point(v, contents.choices[name]) for name, v in contents.chosen.items()),
-        engines=tuple(engine for verified in contents.kept for engine in _engines(verified)),
+        points=tuple(
+            _point(plan.model, v, contents.choices[name]) for name, v in contents.chosen.items()
+        ),
+        engines=tuple(_engine(built, verified) for built, verified in contents.engines),
         files=files,
         toolchain={name: backend(name).toolchain() for name in plan.backends},
+        driver_settings=plan.model.driver_settings,
     )
 
 
-def _point(verified: Verified, choice: Choice) -> PointRecord:
+def _point(model: SourceModel, verified: Verified, choice: Choice) -> PointRecord:
     stages = {
         stage: StageRecord(built.graph.inputs, built.graph.outputs, built.key, choice.why)
         for stage, built in verified.variant.engines.items()
     }
-    point = verified.variant.point
-    return PointRecord(point.name, dict(point.settings), verified.quality.score, stages)
+    point, driver = verified.variant.point, model.driver
+    routes = {WHOLE: verified.routes}
+    if isinstance(driver, Remembering):
+        steps = driver.steps(stages)
+        routes |= {kind: (Route(1.0, runs),) for kind, runs in steps.items()}
+    return PointRecord(
+        name=point.name,
+        settings=dict(point.settings),
+        score=verified.quality.score,
+        stages=stages,
+        inputs=model.request(point),
+        takes=model.takes(point),
+        routes=routes,
+    )
 
 
-def _engines(verified: Verified) -> list[EngineRecord]:
-    return [
-        EngineRecord(
-            point=built.graph.point.name,
-            stage=stage,
-            backend=built.backend,
-            precision=built.graph.precision,
-            runner=built.runner,
-            folder=_engine_folder(built.key),
-            weights=built.weights,
-            executed=verified.executed,
-            quality=verified.quality,
-            settings=built.settings,
-        )
-        for stage, built in verified.variant.engines.items()
-    ]
+def _engine(built: BuiltEngine, verified: Verified) -> EngineRecord:
+    point, stage, _, precision = built.key.split("/")
+    return EngineRecord(
+        point=point,
+        stage=stage,
+        backend=built.backend,
+        precision=precision,
+        runner=built.runner,
+        folder=_engine_folder(built.key),
+        weights=built.weights,
+        executed=verified.executed,
+        quality=verified.quality,
+        settings=built.settings,
+    )
 
 
 def _samples(contents: _Contents) -> Samples:
@@ -169,7 +194,8 @@ def _engine_folder(key: str) -> str:
 
 def _copy_graph(built: BuiltEngine, draft: Path) -> None:
     graph = built.graph
-    target = draft / "graphs" / graph.point.name / f"{graph.stage}.{graph.precision}.onnx"
+    point, stage, _, _ = built.key.split("/")
+    target = draft / "graphs" / point / f"{stage}.{graph.precision}.onnx"
     if target.exists() and target.read_bytes() != graph.path.read_bytes():
         # One backend kept to the budget by giving layers back, which another need not do.
         target = target.with_suffix(f".{built.backend}.onnx")

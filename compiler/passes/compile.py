@@ -52,10 +52,13 @@ class BuiltEngine:
     folder: Path
     weights: tuple[str, ...]
     terms: Terms
+    shared: str = ""  # the key of the engine of another point or stage that this one is
 
     @property
     def key(self) -> str:
         graph = self.graph
+        if self.shared:
+            return self.shared
         return engine_key(graph.point.name, graph.stage, self.backend, graph.precision)
 
     @property
@@ -105,15 +108,22 @@ def compile(
     terms: Terms | None = None,
 ) -> Compiled:
     """One engine per graph and backend that knows its precision."""
-    made = []
+    made: list[BuiltEngine | Failure] = []
     for name in backends:
         chosen = backend(name)
+        first: dict[tuple[Path, str], BuiltEngine] = {}  # one graph at several points is built once
         for graph in _joined(graphs) if chosen.joins else graphs:
-            if graph.precision in chosen.precisions:
-                with progress.task(f"compile {graph.point} {graph.precision} {name}") as task:
-                    one, task.cached = _one(graph, chosen, store, terms or Terms())
-                    task.note = one.words if isinstance(one, Failure) else ""
-                made.append(one)
+            if graph.precision not in chosen.precisions:
+                continue
+            if (graph.path, graph.precision) in first:
+                made.append(replace(first[graph.path, graph.precision], graph=graph))
+                continue
+            with progress.task(f"compile {graph.point} {graph.precision} {name}") as task:
+                one, task.cached = _one(graph, chosen, store, terms or Terms())
+                task.note = one.words if isinstance(one, Failure) else ""
+            made.append(one)
+            if isinstance(one, BuiltEngine):
+                first[graph.path, graph.precision] = one
     failures = tuple(one for one in made if isinstance(one, Failure))
     broken = {(f.point, f.backend, f.precision) for f in failures}
     engines = tuple(
@@ -133,7 +143,7 @@ def _joined(graphs: tuple[Graph, ...]) -> tuple[Graph, ...]:
 
     def peers(graph: Graph) -> tuple[Path, ...]:
         alike = (g for g in graphs if (g.stage, g.precision) == (graph.stage, graph.precision))
-        return tuple(g.path for g in alike)
+        return tuple(dict.fromkeys(g.path for g in alike))
 
     return tuple(replace(graph, peers=peers(graph)) for graph in graphs)
 
@@ -158,7 +168,8 @@ def _one(
     make = partial(_build, graph, name, settings, terms)
     entry, cached = store.produce("engine", inputs, make, again)
     if (entry / FAILURE).exists():
-        return decode(Failure, json.loads((entry / FAILURE).read_text()), FAILURE), cached
+        failure = decode(Failure, json.loads((entry / FAILURE).read_text()), FAILURE)
+        return replace(failure, point=graph.point.name, stage=graph.stage), cached
     return BuiltEngine(graph, name, chosen.runner, entry, weights_of(entry), terms), cached
 
 

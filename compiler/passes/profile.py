@@ -34,6 +34,7 @@ def profile(
 ) -> LatencyTable:
     """The latency table of these engines on this machine, one level of load after another."""
     rows: list[Row] = []
+    engines = tuple({engine.key: engine for engine in engines}.values())
     circumstances = device.circumstances() | {"threads": str(threads)}
     for load in loads:
         with progress.task(f"profile at {load:.0%} load") as task:
@@ -77,4 +78,9 @@ def _measure(
 def example(specs: tuple[TensorSpec, ...]) -> dict[str, np.ndarray]:
     """Inputs of a signature: what flows does not change what a static engine costs."""
     generator = np.random.default_rng(0)
-    return {spec.name: generator.standard_normal(spec.shape).astype(spec.dtype) for spec in specs}
+    return {
+        spec.name: generator.standard_normal(spec.shape).astype(spec.dtype)
+        if np.dtype(spec.dtype).kind == "f"
+        else np.zeros(spec.shape, spec.dtype)
+        for spec in specs
+    }

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from calibration import data, ranges, recipes, smoothing, sources
+import numpy as np
+
+from calibration import ranges, recipes, smoothing, sources
 from calibration.data import Batch, CalibrationData
 from calibration.smoothing import Channels
 from compiler.passes import trace
+from compiler.passes.feed import Feeds
 from compiler.progress import Progress
 from compiler.source import SourceModel
 from compiler.store import Store
-from elastiq import arrays
+from elastiq import arrays, digest
 from elastiq.records import Graph, TensorSpec
 from targets import graphs
 
@@ -48,36 +51,33 @@ def read_batches(model: SourceModel, path: str, samples: int) -> list[Batch]:
 
 
 def quantize(
-    model: SourceModel,
     traced: tuple[Graph, ...],
-    batches: Sequence[Batch],
+    feeds: Feeds,
     method: Method,
     store: Store,
     progress: Progress,
 ) -> tuple[Graph, ...]:
     """One INT8 graph for each FP32 graph."""
-    seen = {}
-    for graph in traced:
-        where = f"{model.spec} at {graph.point}, stage {graph.stage!r}"
-        seen[graph] = data.prepare(batches, graph.inputs, method.samples, where)
+    once = {graph.path: graph for graph in reversed(traced)}  # one may stand at several points
+    seen = {graph: feeds.of(graph, method.samples) for graph in reversed(once.values())}
     shifts = _shifts(seen, store, progress) if method.smooth else {}
-    quantized = []
-    for graph, feeds in seen.items():
+    made: dict[Path, Path] = {}
+    for graph, data in seen.items():
         by = shifts.get(graph, {})
         with progress.task(f"quantize {graph.point} {graph.stage}") as task:
             inputs = {
                 "graph": graph.path.parent.name,
-                "calibration": feeds.digest,
+                "calibration": data.digest,
                 "recipe": asdict(recipes.recipe(method.recipe)),
                 "ranges": method.ranges,
                 "shifts": {name: shift.tolist() for name, shift in by.items()},
                 "revision": REVISION,
                 "tools": TOOLS,
             }
-            make = partial(_quantize, graph, feeds, method, by)
+            make = partial(_quantize, graph, data, method, by)
             entry, task.cached = store.produce("quantize", inputs, make)
-        quantized.append(replace(graph, precision="int8", path=entry / trace.FILE))
-    return tuple(quantized)
+        made[graph.path] = entry / trace.FILE
+    return tuple(replace(graph, precision="int8", path=made[graph.path]) for graph in traced)
 
 
 def twin(graph: Graph) -> Graph:
@@ -87,43 +87,46 @@ def twin(graph: Graph) -> Graph:
 
 
 def _inputs(model: SourceModel) -> tuple[TensorSpec, ...]:
-    """What the model's stages take from outside, by name."""
-    specs: dict[str, TensorSpec] = {}
-    for stage in model.stages[model.points[0]].values():
-        for name, tensor in stage.inputs.items():
-            array = tensor.numpy()
-            specs.setdefault(name, TensorSpec(name, str(array.dtype), array.shape))
-    return tuple(specs.values())
+    """What the model takes from outside."""
+    return model.request(model.points[0])
 
 
 def _shifts(
     seen: Mapping[Graph, CalibrationData], store: Store, progress: Progress
 ) -> dict[Graph, Channels]:
-    """By how much each graph's outlier channels are shifted: the same at every point of a stage."""
+    """By how much each graph's outlier channels are shifted: the same wherever a layer stands."""
     found: dict[Graph, Channels] = {}
-    for graph, feeds in seen.items():
+    for graph, data in seen.items():
         with progress.task(f"smooth {graph.point} {graph.stage}") as task:
-            inputs = {"graph": graph.path.parent.name, "calibration": feeds.digest, "tools": TOOLS}
-            make = partial(_channels, graph, feeds)
+            inputs = {"graph": graph.path.parent.name, "calibration": data.digest, "tools": TOOLS}
+            make = partial(_channels, graph, data)
             entry, task.cached = store.produce("channels", inputs, make)
         found[graph] = arrays.load(entry / CHANNELS)
-    shared = {
-        stage: smoothing.shifts(one for graph, one in found.items() if graph.stage == stage)
-        for stage in {graph.stage for graph in found}
+    shared = smoothing.shifts(
+        {_layer(pair): pair for pair in one.values()} for one in found.values()
+    )
+    return {
+        graph: {name: shared[_layer(pair)] for name, pair in one.items()}
+        for graph, one in found.items()
     }
-    return {graph: {n: shared[graph.stage][n] for n in one} for graph, one in found.items()}
 
 
-def _channels(graph: Graph, feeds: CalibrationData, folder: Path) -> None:
-    arrays.save(folder / CHANNELS, smoothing.channels(graphs.load(graph), feeds))
+def _layer(channels: np.ndarray) -> str:
+    """A layer by its weights: another stage may know it, or another one, by the same name."""
+    _, weights = channels
+    return digest.of_bytes(weights.tobytes())
+
+
+def _channels(graph: Graph, data: CalibrationData, folder: Path) -> None:
+    arrays.save(folder / CHANNELS, smoothing.channels(graphs.load(graph), data))
 
 
 def _quantize(
-    graph: Graph, feeds: CalibrationData, method: Method, by: Channels, folder: Path
+    graph: Graph, data: CalibrationData, method: Method, by: Channels, folder: Path
 ) -> None:
     recipe = recipes.recipe(method.recipe)
     original = smoothing.smooth(graphs.load(graph), by)
-    model = recipe.quantize(original, feeds, method.ranges)
+    model = recipe.quantize(original, data, method.ranges)
     (folder / TWIN).mkdir()
     graphs.save(recipe.rest(original), folder / TWIN / trace.FILE, graph.weights)
     graphs.save(model, folder / trace.FILE, graph.weights)

@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -37,43 +38,54 @@ def trace(
 ) -> tuple[Graph, ...]:
     """One FP32 graph per point and stage, each checked node by node against torch."""
     traced = []
+    entries: dict[Any, Path] = {}  # one object at several points is traced once
     for point in points:
         for name, stage in model.stages[point].items():
-            with progress.task(f"trace {point} {name}") as task:
-                inputs = {
-                    "model": model.digest,
-                    "state": state_digest(stage.module),
-                    "example": {k: [str(v.dtype), list(v.shape)] for k, v in stage.inputs.items()},
-                    "point": point.name,
-                    "stage": name,
-                    "revision": REVISION,
-                    "opset": OPSET,
-                    "tools": {tool: version(tool) for tool in ("torch", "onnx", "onnxscript")},
-                }
-                where = f"{model.spec} at {point}, stage {name!r}"
-                entry, task.cached = store.produce(
-                    "trace",
-                    inputs,
-                    partial(_export, stage, where, store.weights),
-                )
-            traced.append(read_graph(entry, point, name, "fp32", store))
+            if stage.identity not in entries:
+                with progress.task(f"trace {point} {name}") as task:
+                    entries[stage.identity], task.cached = _one(model, point, name, store)
+            traced.append(read_graph(entries[stage.identity], point, name, "fp32", store))
     _check_outputs(model, traced)
     return tuple(traced)
 
 
+def _one(model: SourceModel, point: Point, name: str, store: Store) -> tuple[Path, bool]:
+    stage = model.stages[point][name]
+    inputs = {
+        "model": model.digest,
+        "state": state_digest(stage.module),
+        "example": {k: [str(v.dtype), list(v.shape)] for k, v in stage.inputs.items()},
+        "point": point.name,
+        "stage": name,
+        "revision": REVISION,
+        "opset": OPSET,
+        "tools": {tool: version(tool) for tool in ("torch", "onnx", "onnxscript")},
+    }
+    where = f"{model.spec} at {point}, stage {name!r}"
+    return store.produce("trace", inputs, partial(_export, stage, where, store.weights))
+
+
 def _check_outputs(model: SourceModel, traced: list[Graph]) -> None:
-    """A caller gets the same outputs whatever point answers, unless its driver says otherwise."""
-    if model.driver_module.OUTPUTS_VARY:
-        return
-    first = traced[0]
+    """A stage answers alike whatever the point, with a row for each request."""
+    firsts: dict[str, Graph] = {}
     for graph in traced:
-        for ours, theirs in zip(graph.outputs, first.outputs, strict=False):
+        first = firsts.setdefault(graph.stage, graph)
+        for ours, theirs in zip(_rows(model, graph), _rows(model, first), strict=False):
             if ours != theirs or len(graph.outputs) != len(first.outputs):
                 raise ElastiqError(
                     f"{model.spec}: output {ours.name!r} has shape {list(ours.shape)} at "
                     f"{graph.point} but {list(theirs.shape)} at {first.point}; "
                     "all points must answer alike"
                 )
+
+
+def _rows(model: SourceModel, graph: Graph) -> list[TensorSpec]:
+    """A graph's outputs for one request."""
+    takes = model.takes(graph.point)
+    return [
+        replace(spec, shape=(spec.shape[0] // takes, *spec.shape[1:])) if takes > 1 else spec
+        for spec in graph.outputs
+    ]
 
 
 def read_graph(entry: Path, point: Point, stage: str, precision: str, store: Store) -> Graph:

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from calibration.data import prepare
+from compiler import eager
 from compiler.passes.compile import BuiltEngine, Failure
 from compiler.progress import Progress
-from compiler.source import SourceModel, Stage, state_digest
+from compiler.source import SourceModel, state_digest
 from compiler.store import Store
 from elastiq import arrays, device
 from elastiq.codec import decode, plain
+from elastiq.drivers import Driver, Ready, Run
 from elastiq.errors import ElastiqError, EngineError
-from elastiq.protocols import Arrays, Driver
-from elastiq.records import Point, Quality
+from elastiq.protocols import Arrays, Engine
+from elastiq.records import Point, Quality, Route
 from profiles import paired
 from profiles.choice import Candidate
 
-REVISION = 2  # of what this pass finds in the same answers
+REVISION = 3  # of what this pass finds in the same answers
 ANSWERS = "answers.npz"
 SHIPPED = 256  # samples whose inputs are kept, to travel with the bundle
 QUALITY = "quality.json"
+ROUTES = "routes.json"
+REHEARSED = 4  # requests whose every stage is held against torch's
 Answers = dict[str, np.ndarray]
 
 
@@ -51,6 +59,7 @@ class Verified:
     quality: Quality
     answers: Path
     reference: Path
+    routes: tuple[Route, ...] = ()  # that the samples took through the stages
     note: str = ""  # what was given back, or tried, for the accuracy budget
     executed: bool = True  # False: the answers are those of another engine of the same graph
 
@@ -58,10 +67,13 @@ class Verified:
     def candidate(self) -> Candidate:
         """The same, as choosing sees it."""
         variant = self.variant
-        stages = tuple(variant.engines)
+        means = {built.key: 0.0 for built in variant.engines.values()}
+        for route in self.routes:
+            for stage, count in route.runs.items():
+                means[variant.engines[stage].key] += route.share * count
         return Candidate(
             variant.point.name,
-            stages,
+            tuple(sorted(means.items())),
             variant.backend,
             variant.precision,
             self.quality,
@@ -78,23 +90,31 @@ class Findings:
 
 
 class Recorder:
-    """Passes requests on to engines, and keeps what came out, and the first of what went in."""
+    """Passes samples on as requests, `takes` at a time, or all as one (`takes` is None), on so many
+    cores. Keeps what came out, and the first of what went in."""
 
-    def __init__(self, answer: Callable[[Arrays], Answers], batch: int | None = 1) -> None:
+    def __init__(
+        self,
+        answer: Callable[[Sequence[Arrays]], list[Answers]],
+        takes: int | None = 1,
+        cores: int = 1,
+    ) -> None:
         self._answer = answer
-        self._batch = batch
+        self._takes = takes
+        self._cores = cores
         self._inputs: list[Answers] = []
         self._kept = 0
         self._outputs: list[Answers] = []
 
     def __call__(self, inputs: Arrays) -> Answers:
         count = len(next(iter(inputs.values())))
-        size = self._batch or count
-        answers = [
-            self._answer({name: array[i : i + size] for name, array in inputs.items()})
-            for i in range(0, count, size)
-        ]
-        outputs = _joined(answers)
+        requests = [inputs]
+        if self._takes is not None:
+            requests = [{k: array[i : i + 1] for k, array in inputs.items()} for i in range(count)]
+        size = self._takes or 1
+        runs = [requests[place : place + size] for place in range(0, len(requests), size)]
+        with ThreadPoolExecutor(self._cores) as pool:
+            outputs = _joined([answer for run in pool.map(self._answer, runs) for answer in run])
         if self._kept < SHIPPED:
             room = SHIPPED - self._kept
             self._inputs.append({name: np.array(array[:room]) for name, array in inputs.items()})
@@ -146,7 +166,8 @@ def verify(
                 failures.append(_failure(variant, e))
                 continue
         quality = decode(Quality, json.loads((entry / QUALITY).read_text()), QUALITY)
-        verified.append(Verified(variant, quality, entry / ANSWERS, reference / ANSWERS))
+        routes = decode(tuple[Route, ...], json.loads((entry / ROUTES).read_text()), ROUTES)
+        verified.append(Verified(variant, quality, entry / ANSWERS, reference / ANSWERS, routes))
     for point in {engine.graph.point for engine in engines} - {v.variant.point for v in verified}:
         raise ElastiqError("; ".join(str(f) for f in failures if f.point == point.name))
     return Findings(tuple(verified), tuple(failures))
@@ -165,6 +186,22 @@ def group(engines: tuple[BuiltEngine, ...]) -> tuple[Variant, ...]:
         key = (engine.graph.point, engine.backend, engine.graph.precision)
         found.setdefault(key, {})[engine.graph.stage] = engine
     return tuple(Variant(*key, stages) for key, stages in found.items())
+
+
+def share(verified: tuple[Verified, ...]) -> tuple[Verified, ...]:
+    """The same, with engines that are one entry in the store under one name: the first that it had.
+
+    So a module that several points have in common is one engine on the device.
+    """
+    first: dict[Path, str] = {}
+    shared = []
+    for found in verified:
+        engines = {
+            stage: replace(built, shared=first.setdefault(built.folder, built.key))
+            for stage, built in found.variant.engines.items()
+        }
+        shared.append(replace(found, variant=replace(found.variant, engines=engines)))
+    return tuple(shared)
 
 
 def load_answers(path: Path) -> tuple[Answers, Answers, np.ndarray]:
@@ -187,9 +224,9 @@ def _reference(model: SourceModel, point: Point, truth: Path | None, store: Stor
     }
 
     def make(folder: Path) -> None:
-        driver = model.driver_module
-        modules = {name: _TorchEngine(stage) for name, stage in stages.items()}
-        recorder = Recorder(lambda x: driver.answer(modules, x), _batch(stages, driver))
+        ready = eager.ready(model, point)
+        takes = None if _batches(model, point, ready) else ready.takes
+        recorder = Recorder(lambda requests: model.driver.answer(Run(ready), requests), takes)
         scores = _evaluate(model, recorder, truth)
         _save(folder, recorder.inputs, recorder.outputs, scores)
 
@@ -204,18 +241,64 @@ def _verify(
     threads: int,
     folder: Path,
 ) -> None:
-    driver = model.driver_module
     engines = {stage: engine.load(threads) for stage, engine in variant.engines.items()}
     try:
-        recorder = Recorder(lambda x: driver.answer(engines, x))
+        ready = Ready(engines, dict(variant.point.settings), model.takes(variant.point))
+        routed = _Routed(model.driver, ready)
+        recorder = Recorder(routed, ready.takes, max(1, device.this().cores // threads))
         scores = _evaluate(model, recorder, truth)
+        apart = _stages_apart(model, variant, engines) if len(engines) > 1 else 0.0
     finally:
         for engine in engines.values():
             engine.close()
     _, expected, expected_scores = load_answers(reference / ANSWERS)
     quality = _compare(recorder.outputs, expected, scores, expected_scores, str(variant))
+    quality = replace(quality, max_error=max(quality.max_error, apart))
     _save(folder, {}, recorder.outputs, scores)
     (folder / QUALITY).write_text(json.dumps(plain(quality)))
+    (folder / ROUTES).write_text(json.dumps(plain(routed.routes)))
+
+
+class _Routed:
+    """A driver over engines, and which ways the requests took through them."""
+
+    def __init__(self, driver: Driver, ready: Ready) -> None:
+        self._driver = driver
+        self._ready = ready
+        self._seen: Counter[tuple[tuple[str, int], ...]] = Counter()
+        self._lock = threading.Lock()
+
+    def __call__(self, requests: Sequence[Arrays]) -> list[Answers]:
+        run = Run(self._ready)
+        answers = self._driver.answer(run, requests)
+        with self._lock:
+            self._seen[tuple(Counter(run.ran).items())] += 1
+        return answers
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        whole = self._seen.total()
+        return tuple(Route(seen / whole, dict(runs)) for runs, seen in self._seen.most_common())
+
+
+def _stages_apart(model: SourceModel, variant: Variant, engines: Mapping[str, Engine]) -> float:
+    """The largest error of a stage alone, on what torch's earlier stages feed it.
+
+    Not every stage has its part in the evaluation: what the second of twelve glimpses is answered
+    is not seen in the answer to all twelve.
+    """
+    where = f"{model.spec} at {variant.point}"
+    requests = prepare(
+        model.calibration(REHEARSED), model.request(variant.point), REHEARSED, where
+    ).feeds
+    worst = 0.0
+    for stage, calls in eager.rehearse(model, variant.point, requests).items():
+        for fed, expected in calls:
+            answer = engines[stage](fed)
+            for name, truth in expected.items():
+                (errors,) = _errors({name: answer[name]}, {name: truth}, f"{variant} {stage}")
+                worst = max(worst, float(errors.max()))
+    return worst
 
 
 def _evaluate(model: SourceModel, recorder: Recorder, truth: Path | None) -> np.ndarray:
@@ -243,15 +326,8 @@ def _agree(answers: np.ndarray, expected: np.ndarray) -> np.ndarray:
 def _compare(
     actual: Answers, expected: Answers, scores: np.ndarray, wanted: np.ndarray, where: str
 ) -> Quality:
-    differences, agreement = [], 1.0
-    for name, truth in expected.items():
-        answer = actual[name]
-        if answer.shape != truth.shape or not np.isfinite(answer).all():
-            raise EngineError(f"{where}: output {name!r} is not finite or of the wrong shape")
-        scale = max(float(np.abs(truth).max()), 1e-6)
-        differences.append(np.abs(answer.astype(np.float64) - truth).ravel() / scale)
-        agreement = min(agreement, float(_agree(answer, truth).mean()))
-    errors = np.concatenate(differences)
+    errors = np.concatenate(_errors(actual, expected, where))
+    agreement = min(float(_agree(actual[name], truth).mean()) for name, truth in expected.items())
     return Quality(
         max_error=float(errors.max()),
         mean_error=float(errors.mean()),
@@ -263,39 +339,38 @@ def _compare(
     )
 
 
-@dataclass(frozen=True)
-class _TorchEngine:
-    """A stage of the source model, called as an engine is."""
-
-    stage: Stage
-
-    def __call__(self, inputs: Arrays) -> Answers:
-        tensors = {name: torch.from_numpy(np.array(array)) for name, array in inputs.items()}
-        with torch.no_grad():
-            answer = self.stage.module(**tensors)
-        named = {"output": answer} if isinstance(answer, torch.Tensor) else answer
-        return {name: tensor.numpy() for name, tensor in named.items()}
-
-    def close(self) -> None:
-        pass
+def _errors(actual: Answers, expected: Answers, where: str) -> list[np.ndarray]:
+    """The errors of each output, in shares of its largest value."""
+    found = []
+    for name, truth in expected.items():
+        answer = actual[name]
+        if answer.shape != truth.shape or not np.isfinite(answer).all():
+            raise EngineError(f"{where}: output {name!r} is not finite or of the wrong shape")
+        scale = max(float(np.abs(truth).max()), 1e-6)
+        found.append(np.abs(answer.astype(np.float64) - truth).ravel() / scale)
+    return found
 
 
-def _batch(stages: Mapping[str, Stage], driver: Driver) -> int | None:
-    """None if the torch modules answer a batch as they answer its samples one by one, else 1."""
-    modules = {name: _TorchEngine(stage) for name, stage in stages.items()}
-    first = next(iter(stages.values()))
+def _batches(model: SourceModel, point: Point, ready: Ready) -> bool:
+    """Whether the torch modules answer a batch as they answer its samples one by one."""
+    if ready.takes > 1:
+        return False
     generator = np.random.default_rng(0)
     pair = {
-        name: generator.standard_normal((2, *tensor.shape[1:])).astype(tensor.numpy().dtype)
-        for name, tensor in first.inputs.items()
+        spec.name: generator.standard_normal((2, *spec.shape[1:])).astype(spec.dtype)
+        for spec in model.request(point)
     }
     try:
-        both = driver.answer(modules, pair)
-        single = driver.answer(modules, {name: array[1:] for name, array in pair.items()})
-        same = all(np.allclose(both[k][1:], single[k], rtol=1e-3, atol=1e-4) for k in single)
+        both, single = (
+            model.driver.answer(Run(ready), [{name: array[first:] for name, array in pair.items()}])
+            for first in (0, 1)
+        )
+        return all(
+            np.allclose(both[0][name][1:], single[0][name], rtol=1e-3, atol=1e-4)
+            for name in single[0]
+        )
     except Exception:  # a static module may fail on a batch in any way
-        return 1
-    return None if same else 1
+        return False
 
 
 def _joined(parts: list[Answers]) -> Answers:

@@ -21,6 +21,7 @@ class Option(NamedTuple):
     likely: float  # p90, likewise
     worst: float  # p99, likewise
     mean: float  # likewise
+    takes: int = 1  # requests that one run answers together, at most
 
 
 class Situation(NamedTuple):

@@ -1,4 +1,7 @@
-"""The most accurate point with which this request and those behind it keep their deadlines."""
+"""The most accurate point with which this request and those behind it keep their deadlines.
+
+Where a run takes several requests, those who wait are served so many at a time.
+"""
 
 from __future__ import annotations
 
@@ -43,23 +46,27 @@ class Deadline:
                 stretch = 1 + self.margin if index > current else 1.0
                 typical = option.typical * stretch
                 final = last(option) * stretch + situation.starting(index)
-                if typical <= pace and _in_time(typical, final, queue):
+                if typical <= pace * option.takes and _in_time(typical, final, queue, option.takes):
                     fitting.append(index)
             if fitting:
                 best = _best(options, fitting)
                 return Decision(best, f"the most accurate that {sure} fits {_spell(queue, pace)}")
-        fastest = min(range(len(options)), key=lambda index: options[index].typical)
+        waiting = len(situation.slacks)
+        fastest = min(
+            range(len(options)),
+            key=lambda index: options[index].typical / min(options[index].takes, waiting),
+        )
         return Decision(fastest, f"the fastest: none fits {_spell(queue, pace)}")
 
 
-def _in_time(typical: float, last: float, queue: Queue) -> bool:
+def _in_time(typical: float, last: float, queue: Queue, takes: int) -> bool:
     """Whether a point can serve all that wait, one after another, and each in time.
 
     Bad runs are not added up: that every one of them has one does not happen.
     """
     # A plain loop, because it runs for every option at every request.
     for ahead, left in queue:  # noqa: SIM110
-        if ahead * typical + last > left:
+        if ahead // takes * typical + last > left:
             return False
     return True
 

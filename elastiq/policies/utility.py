@@ -1,4 +1,4 @@
-"""The point that is worth most: to the request it answers, and to those who come after it.
+"""The point that is worth most: to the requests it answers, and to those who come after them.
 
 A slow, accurate answer takes time from the requests behind it. What that time is worth is computed
 as for any queue: from how fast requests arrive, how long each may wait, and what the points cost.
@@ -21,6 +21,9 @@ NONE_FITS = -1
 WORDS = "worth most to all: {:.1f} ms left, {} behind, one arriving every {:.2f} ms"
 LATE = "the fastest: none is in time within {:.1f} ms"
 
+# Of an option: its index; its score if in time surely, likely or typically; its p50, p90 and p99;
+# its mean in cells; and how many it takes.
+_Known = tuple[int, float, float, float, float, float, float, int, int]
 # Options, time between arrivals, time given, what a shift costs.
 _Key = tuple[int, float | None, int, float]
 
@@ -49,10 +52,9 @@ class Utility:
             plan = self._plan(options, key)
         left = inf if slacks[0] is None else slacks[0]
         behind = len(slacks) - 1
-        waited = None if behind == 0 else 0.0 if slacks[1] is None else max(0.0, given - slacks[1])
-        best = plan.best(left, waited, current, self.stay, waking, shifting)
+        best = plan.best(slacks, given, current, self.stay, waking, shifting)
         if best == NONE_FITS:
-            return Decision(_fastest(options), LATE, (1e3 * left,))
+            return Decision(_fastest(options, len(slacks)), LATE, (1e3 * left,))
         return Decision(best, WORDS, (1e3 * left, behind, 1e3 * (pace or inf)))
 
     def _plan(self, options: tuple[Option, ...], key: _Key) -> _Plan:
@@ -61,7 +63,7 @@ class Utility:
         _, pace, level, shifting = key
         given = exp(GIVEN_STEP * level)
         values = self._worth(options, given, inf if pace is None else pace, shifting)
-        plan = self._plans[key] = _Plan(options, given, values)
+        plan = self._plans[key] = _Plan(options, given, values, inf if pace is None else pace)
         return plan
 
 
@@ -70,17 +72,28 @@ def _given(slacks: tuple[float | None, ...]) -> float | None:
     return max((slack for slack in slacks if slack is not None), default=None)
 
 
-def _fastest(options: tuple[Option, ...]) -> int:
-    return min(range(len(options)), key=lambda index: options[index].typical)
+def _fastest(options: tuple[Option, ...], waiting: int) -> int:
+    return min(
+        range(len(options)), key=lambda i: options[i].typical / min(options[i].takes, waiting)
+    )
+
+
+def _within(slack: float | None, late: float) -> float:
+    return inf if slack is None else slack - late
 
 
 class _Plan:
     """All that can be said of the options before a request comes: a choice must cost much less
     than a run."""
 
-    def __init__(self, options: tuple[Option, ...], given: float, values: Values) -> None:
+    def __init__(
+        self, options: tuple[Option, ...], given: float, values: Values, pace: float
+    ) -> None:
         self.options = options
         self._values = values
+        self._pace = max(pace, SHORTEST)
+        self._packs = any(option.takes > 1 for option in options)
+        self._fastest = min(option.mean / option.takes for option in options)  # per request
         self._cells = cells = CELLS / (LONGEST * given)  # in a second
         self._options = [
             (
@@ -92,39 +105,74 @@ class _Plan:
                 option.likely,
                 option.worst,
                 round(min(CELLS, option.mean * cells)),
+                option.takes,
             )
             for index, option in enumerate(options)
         ]
 
     def best(
         self,
-        left: float,
-        waited: float | None,
+        slacks: tuple[float | None, ...],
+        given: float,
         current: int | None,
         stay: float,
         waking: float,
         shifting: float,
     ) -> int:
-        """The best option, or NONE_FITS; `waited` is for how long the next in line has, if any."""
-        after = self._values.arriving if waited is None else self._values.waiting
-        most, cells = CELLS, self._cells
-        here = int(min(most, ((waited or 0.0) + waking) * cells))
+        """The best option, or NONE_FITS."""
+        left = inf if slacks[0] is None else slacks[0]
+        most, cells, waiting = CELLS, self._cells, len(slacks)
+        behind = slacks[1] if waiting > 1 else None
+        after = self._values.waiting if waiting > 1 else self._values.arriving
+        waited = 0.0 if behind is None else max(0.0, given - behind)
+        here = int(min(most, (waited + waking) * cells))
         there = int(min(most, here + shifting * cells))
         left_here = left - waking
         left_there = left_here - shifting
-        best, highest = NONE_FITS, -1.0
-        for index, surely, likely, maybe, typical, nine, worst, run in self._options:
+        best, highest = NONE_FITS, -inf
+        for known in self._options:
+            index, surely, likely, maybe, typical, nine, worst, run, _ = known
             if index == current:
                 within, done, worth = left_here, here, stay
             else:
                 within, done, worth = left_there, there, 0.0
-            if typical > within:
+            if self._packs and waiting > 1:
+                worth += self._together(known, slacks, given, left - within)
+            elif typical <= within:
+                worth += surely if worst <= within else likely if nine <= within else maybe
+                worth += after[index][run + done]
+            else:
                 continue
-            worth += surely if worst <= within else likely if nine <= within else maybe
-            worth += after[index][run + done]
             if worth > highest:
                 best, highest = index, worth
         return best
+
+    def _together(
+        self, known: _Known, slacks: tuple[float | None, ...], given: float, late: float
+    ) -> float:
+        """What a run is worth that answers several. Those first in line who cannot be in time with
+        it will be refused, and make it one for those behind them."""
+        index, surely, likely, maybe, typical, nine, worst, run, takes = known
+        worth, first = 0.0, 0
+        while first < len(slacks) and typical > _within(slacks[first], late):
+            first += 1
+        for slack in slacks[first : first + takes]:
+            within = _within(slack, late)
+            if typical <= within:
+                worth += surely if worst <= within else likely if nine <= within else maybe
+        gone = min(first + takes, len(slacks))
+        if first == gone:
+            return -inf
+        # So many at once leave as many fewer to be worth something later.
+        worth -= (gone - 1) * self._values.each
+        if gone == len(slacks):
+            return worth + self._values.arriving[index][run + int(min(CELLS, late * self._cells))]
+        slack = slacks[gone]
+        waited = 0.0 if slack is None else max(0.0, given - slack)
+        # More behind the next than come in that time on average are as if it had waited longer.
+        behind = len(slacks) - gone - 1
+        waited = max(0.0, waited + (behind - waited / self._pace) * self._fastest) + late
+        return worth + self._values.waiting[index][run + int(min(CELLS, waited * self._cells))]
 
 
 policy = Utility

@@ -12,6 +12,7 @@ from calibration.layers import quantized
 from compiler import source
 from compiler.passes.budget import Spending, keep_to_budget
 from compiler.passes.compile import compile
+from compiler.passes.feed import Feeds
 from compiler.passes.quantize import Method, quantize
 from compiler.passes.trace import trace
 from compiler.passes.verify import verify
@@ -32,14 +33,14 @@ def model():
 @pytest.fixture(scope="module")
 def verified(model, store):
     fp32 = trace(model, model.points, store, silent())
-    int8 = quantize(model, fp32, model.calibration(), Method(), store, silent())
+    int8 = quantize(fp32, Feeds(model, model.calibration()), Method(), store, silent())
     engines = compile((*fp32, *int8), ("onnxruntime",), store, silent()).engines
     return verify(model, engines, 1, store, silent()).verified
 
 
 def keep(model, verified, spending, store, progress=None):
-    batches = model.calibration()
-    return keep_to_budget(model, verified, batches, spending, store, progress or silent())
+    feeds = Feeds(model, model.calibration())
+    return keep_to_budget(model, verified, feeds, spending, store, progress or silent())
 
 
 @pytest.fixture(scope="module")

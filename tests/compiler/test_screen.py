@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from compiler import source
 from compiler.passes.compile import compile
+from compiler.passes.feed import Feeds
 from compiler.passes.quantize import Method, quantize
 from compiler.passes.screen import screen
 from compiler.passes.trace import trace
@@ -15,7 +16,7 @@ from tests.conftest import TINY
 def built(store, *backends):
     model = source.load(TINY)
     fp32 = trace(model, model.points, store, silent())
-    int8 = quantize(model, fp32, model.calibration(), Method(), store, silent())
+    int8 = quantize(fp32, Feeds(model, model.calibration()), Method(), store, silent())
     return compile((*fp32, *int8), backends, store, silent()).engines
 
 

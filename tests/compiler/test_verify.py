@@ -7,6 +7,7 @@ import pytest
 
 from compiler import source
 from compiler.passes.compile import compile
+from compiler.passes.feed import Feeds
 from compiler.passes.quantize import Method, quantize
 from compiler.passes.trace import trace
 from compiler.passes.verify import load_answers, verify
@@ -18,7 +19,7 @@ from tests.conftest import TINY
 def verified(name, store):
     model = source.load(TINY.replace("Tiny", name))
     fp32 = trace(model, model.points, store, silent())
-    int8 = quantize(model, fp32, model.calibration(), Method(), store, silent())
+    int8 = quantize(fp32, Feeds(model, model.calibration()), Method(), store, silent())
     compiled = compile(int8, ("onnxruntime",), store, silent())
     return verify(model, compiled.engines, 1, store, silent()).verified
 

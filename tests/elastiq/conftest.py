@@ -10,6 +10,7 @@ from elastiq.dispatcher import Dispatcher
 from elastiq.latency import Latency, LatencyTable, Row
 from elastiq.policies import Option, policy
 from elastiq.records import PointRecord, StageRecord
+from elastiq.worker import Done
 
 
 def latency(p50, p99=None):
@@ -17,16 +18,16 @@ def latency(p50, p99=None):
     return Latency(p50, (p50 + p99) / 2, p99, p50, p50, 200, True)
 
 
-def point(name, score, *engines):
+def point(name, score, *engines, **more):
     stages = {engine: StageRecord((), (), engine, "") for engine in engines or (name,)}
-    return PointRecord(name, {}, score, stages)
+    return PointRecord(name, {}, score, stages, **more)
 
 
 def options(*costs_and_scores):
-    """Options from (p99, score), named by their place; p50 is the same as p99."""
+    """Options from (p99, score, how many they take or 1), named by their place; p50 is p99."""
     return tuple(
-        Option(str(place), score, cost, cost, cost, cost)
-        for place, (cost, score) in enumerate(costs_and_scores)
+        Option(str(place), score, cost, cost, cost, cost, *takes)
+        for place, (cost, score, *takes) in enumerate(costs_and_scores)
     )
 
 
@@ -60,6 +61,15 @@ def dispatcher(
     )
 
 
+def execute(answer):
+    """What a worker calls, over a function that answers one request at a point."""
+
+    def run(point, requests, memory=None):
+        return Done([answer(point, request) for request in requests], ["main"])
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def make():
     """The makers of invented points, tables and dispatchers."""
@@ -70,4 +80,5 @@ def make():
         table=table,
         dispatcher=dispatcher,
         clock=Clock,
+        execute=execute,
     )

@@ -25,7 +25,7 @@ def rewrite(bundle, change):
 
 
 def use(bundle):
-    with elastiq.open(bundle) as opened:
+    with elastiq.open(bundle, share=False) as opened:  # packed weights are read instead of its own
         for point in opened.manifest.points:
             opened.execute(point.name, opened.samples().input(0))
 

@@ -14,6 +14,7 @@ from elastiq.errors import ElastiqError
 from elastiq.latency import LatencyTable
 from elastiq.load import Load
 from elastiq.policies import policy
+from elastiq.records import Route
 
 
 def test_a_point_costs_what_its_stages_cost(make):
@@ -198,3 +199,46 @@ def test_a_point_that_was_not_measured_cannot_be_offered(make):
     chooser = make.dispatcher()
     with pytest.raises(ElastiqError, match="does not hold"):
         chooser.offer(make.point("other", 0.5))
+
+
+def ways(make):
+    """A dispatcher over a point whose requests take a cheap way or a dear one."""
+    routes = {
+        "whole": (Route(0.5, {"policy": 1, "small": 1}), Route(0.5, {"policy": 1, "large": 1})),
+        "next": (Route(1.0, {"small": 2}),),
+    }
+    points = [make.point("only", 0.9, "policy", "small", "large", routes=routes)]
+    table = make.table({"policy": 0.001, "small": 0.001, "large": 0.009})
+    return Dispatcher(points, table, policy("deadline"), lambda: 0.0, clock=make.clock())
+
+
+def test_what_ran_is_held_against_what_that_costs(make):
+    """Else the dear way would look like a slow device, and the cheap one like a fast one."""
+    dispatcher = ways(make)
+    for turn in range(200):
+        ran = ("policy", "large") if turn % 3 == 0 else ("policy", "small")
+        dispatcher.learn(dispatcher.decide(), {"large": 0.010, "small": 0.002}[ran[1]], ran=ran)
+    assert dispatcher.decide().correction == pytest.approx(1.0, abs=0.05)
+
+
+def test_other_kinds_of_requests_have_other_costs(make):
+    dispatcher = ways(make)
+    assert dispatcher.decide(kind="next").predicted == pytest.approx(0.002)
+    assert dispatcher.decide(kind="next").kind == "next"
+    with pytest.raises(ElastiqError, match="no request of the kind 'last'"):
+        dispatcher.decide(kind="last")
+
+
+def test_a_request_that_is_held_to_a_point_is_only_looked_at(make):
+    dispatcher = make.dispatcher()
+    choice = dispatcher.decide([0.0001], held="large")
+    assert choice.point == "large" and choice.predicted == pytest.approx(0.004)
+    assert choice.decision.why == "where its session began"
+
+
+def test_a_choice_says_how_many_are_taken_at_once(make):
+    points = [make.point("images=4", 0.5, takes=4)]
+    table = make.table({"images=4": 0.001})
+    choice = Dispatcher(points, table, policy("deadline"), lambda: 0.0).decide()
+    assert "4 at once" in "\n".join(choice.lines())
+    assert choice.as_dict()["options"][0]["takes"] == 4

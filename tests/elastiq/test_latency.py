@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elastiq.errors import ElastiqError
 from elastiq.latency import Latency, LatencyTable, Row
+from elastiq.records import PointRecord, Route, StageRecord
 
 seconds = st.floats(1e-5, 1.0)
 
@@ -49,3 +52,46 @@ def test_beyond_the_measured_levels_the_nearest_is_answered():
     found = table([(0.2, 0.1), (0.6, 0.3)])
     assert found.at("e", 0.0).p50 == 0.1
     assert found.at("e", 1.0).p50 == 0.3
+
+
+def staged(routes, **costs):
+    """A point of these stages, and a table of what each costs."""
+    stages = {name: StageRecord((), (), name, "") for name in costs}
+    rows = tuple(Row(name, 0.0, latency(cost)) for name, cost in costs.items())
+    return PointRecord("p", {}, 0.5, stages, routes=routes), LatencyTable("d", True, {}, rows)
+
+
+def test_a_request_costs_the_stages_that_it_runs():
+    routes = {"whole": (Route(1.0, {"a": 3, "b": 1}),), "1": (Route(1.0, {"b": 1}),)}
+    point, table = staged(routes, a=0.1, b=0.2)
+    assert table.of(point, 0.0).p50 == pytest.approx(0.5)
+    assert table.of(point, 0.0).mean == pytest.approx(0.55)
+    assert table.of(point, 0.0, "1").p50 == pytest.approx(0.2)
+    # One bad run of each stage, not three of the first.
+    assert table.of(point, 0.0).p99 == pytest.approx(0.2 + 0.2 + 0.4)
+    with pytest.raises(ElastiqError, match="no request of the kind '2'"):
+        table.of(point, 0.0, "2")
+
+
+def test_without_routes_every_stage_runs_once():
+    point, table = staged({}, a=0.1, b=0.2)
+    assert table.of(point, 0.0).p50 == pytest.approx(0.3)
+
+
+def test_where_requests_take_different_ways_shares_count():
+    cheap, dear = Route(0.7, {"policy": 1, "small": 1}), Route(0.3, {"policy": 1, "large": 1})
+    point, table = staged({"whole": (cheap, dear)}, policy=0.1, small=0.1, large=0.9)
+    found = table.of(point, 0.0)
+    assert found.mean == pytest.approx(0.7 * 0.22 + 0.3 * 1.1)
+    assert found.p50 < 0.3  # most take the cheap way
+    assert found.p99 == pytest.approx(2.0)  # and the dear one's tail is there all the same
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 1.0), seconds), min_size=1, max_size=5))
+def test_a_mixture_lies_between_its_ways(ways):
+    routes = tuple(Route(share, {f"s{n}": 1}) for n, (share, _) in enumerate(ways))
+    point, table = staged({"whole": routes}, **{f"s{n}": cost for n, (_, cost) in enumerate(ways)})
+    found = table.of(point, 0.0)
+    low, high = min(cost for _, cost in ways), max(cost for _, cost in ways)
+    assert low * 0.999 <= found.p50 <= found.p90 <= found.p99 <= 2 * high * 1.001
+    assert 1.1 * low * 0.999 <= found.mean <= 1.1 * high * 1.001

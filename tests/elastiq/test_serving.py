@@ -53,13 +53,13 @@ def test_closing_a_worker_stops_its_monitor(bundle):
 
 def test_a_bundle_can_be_closed_while_it_answers(bundle):
     """Closing waits for a request that may itself need the bundle to load an engine."""
-    inputs, execute = bundle.samples().input(0), bundle.execute
+    inputs, execute = bundle.samples().input(0), bundle._run
     running = threading.Event()
 
-    def slowly(point, inputs):
+    def slowly(*request):
         running.set()
         time.sleep(0.2)  # until close() has begun, whatever it holds by then
-        return execute(point, inputs)
+        return execute(*request)
 
     bundle.infer(inputs)
     bundle._worker._execute = slowly

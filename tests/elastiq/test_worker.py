@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull
-from elastiq.worker import Worker
+from elastiq.worker import Done, Worker
 
 PATIENCE = 30.0  # seconds until a test that hangs is given up
 
@@ -31,9 +31,12 @@ class Engine:
         self.running = threading.Event()
         self._fail_on = set(fail_on)
 
-    def __call__(self, point, inputs):
+    def __call__(self, point, requests, memory=None):
         self.running.set()
         assert self.may_run.wait(PATIENCE)
+        return Done([self.answer(request) for request in requests], ["main"])
+
+    def answer(self, inputs):
         number = int(inputs["x"][0])
         self.ran.append(number)
         if number in self._fail_on:
@@ -131,7 +134,7 @@ def test_a_failing_engine_fails_its_own_request_only(make):
 
 
 def test_even_an_engine_that_wants_to_exit_does_not_end_the_worker(make):
-    def exits(point, inputs):
+    def exits(point, requests, memory):
         raise SystemExit(1)
 
     with Worker(make.dispatcher(), exits) as worker:

@@ -1,12 +1,23 @@
 """What later requests are worth, and what comes of it in a queue that is simulated."""
 
+from bisect import bisect_right
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from elastiq.policies import Situation, policy
-from elastiq.worth import Worth, solve
+from elastiq.worth import (
+    CHANCES,
+    LONGEST,
+    STATES,
+    WAITS,
+    Worth,
+    _moves_of_many,
+    _served,
+    _waits_after,
+    solve,
+)
 
 GIVEN = 5.0
 POINTS = ((0.8, 0.6), (1.0, 0.85), (1.4, 0.93), (2.5, 0.94))  # seconds, score
@@ -15,18 +26,21 @@ POINTS = ((0.8, 0.6), (1.0, 0.85), (1.4, 0.93), (2.5, 0.94))  # seconds, score
 def serve(options, chooser, pace, count=4000):
     """The mean score of all requests: first come, first served, and the hopeless are refused."""
     arrivals = np.cumsum(np.random.default_rng(0).exponential(pace, count)).tolist()
-    free, score, current = 0.0, 0.0, None
-    for index, arrival in enumerate(arrivals):
-        now = max(free, arrival)
-        left = arrival + GIVEN - now
-        slacks = [left]
-        if index + 1 < count and arrivals[index + 1] <= now:
-            slacks.append(arrivals[index + 1] + GIVEN - now)
+    free, score, current, index = 0.0, 0.0, None, 0
+    while index < count:
+        now = max(free, arrivals[index])
+        waiting = bisect_right(arrivals, now, index)
+        slacks = [arrival + GIVEN - now for arrival in arrivals[index : min(waiting, index + 17)]]
         situation = Situation(0.0, tuple(slacks), current, pace, GIVEN)
         chosen = chooser.choose(options, situation).index
-        if options[chosen].typical <= left:
-            free, current = now + options[chosen].typical, chosen
-            score += options[chosen].score
+        option = options[chosen]
+        if option.typical > slacks[0]:
+            index += 1
+            continue
+        free, current = now + option.typical, chosen
+        answered = slacks[: option.takes]
+        score += option.score * sum(option.typical <= slack for slack in answered)
+        index += len(answered)
     return score / count
 
 
@@ -45,8 +59,9 @@ def test_where_most_are_lost_anyway_it_loses_little(make):
     assert serve(options, policy("utility"), 0.7) > max(fixed) - 0.01
 
 
-def test_a_longer_wait_is_never_worth_more(make):
-    options = make.options((1.0, 0.6), (2.0, 0.9))
+@pytest.mark.parametrize("takes", [1, 4])
+def test_a_longer_wait_is_never_worth_more(make, takes):
+    options = make.options((1.0, 0.6, takes), (2.0, 0.9))
     for rarity in (0.1, 0.3, 1.0):
         values = solve(options, GIVEN, rarity, 0.0)
         for row in (*values.waiting, *values.arriving):
@@ -70,3 +85,43 @@ def test_like_situations_are_solved_once(make, monkeypatch):
     worth(options, GIVEN, 3.0, 0.0)
     worth(options, GIVEN, 3.0, 1.0)
     assert len(solved) == 3
+    worth(tuple(option._replace(takes=2) for option in options), GIVEN, 3.0, 1.0)
+    assert len(solved) == 4
+
+
+def test_one_at_a_time_is_the_least_of_many():
+    """The way that counts several must come to the same where it counts one."""
+    runs = np.array([[0.2, 0.3, 0.5], [0.4, 0.4, 0.9]])[..., None] + WAITS
+    for rarity in (0.1, 1.0):
+        ends = np.minimum(runs * (STATES / LONGEST), STATES)
+        near = np.maximum(0.0, 1.0 - np.abs(ends[..., None] - np.arange(STATES + 1)))
+        one = np.einsum("scwv,c->swv", near, CHANCES) @ _waits_after(rarity)
+        many = _moves_of_many(1, runs, rarity)
+        np.testing.assert_allclose(many.sum(-1), 1.0)
+        inside = runs.max(1) < LONGEST  # beyond, the one way counts waits as the longest
+        np.testing.assert_allclose(many[inside].cumsum(-1), one[inside].cumsum(-1), atol=0.06)
+
+
+def test_more_at_once_leave_less_behind_and_answer_more():
+    runs = np.full((1, 3, STATES + 1), 0.4) + WAITS
+    served = [_served(takes, 0.2) for takes in (1, 2, 4)]
+    waits = [_moves_of_many(takes, runs, 0.2) @ WAITS for takes in (1, 2, 4)]
+    for fewer, more in pairwise(served):
+        assert (fewer <= more + 1e-9).all() and fewer[0] == more[0] == 1.0
+    for fewer, more in pairwise(waits):
+        assert (more <= fewer + 1e-9).all()
+    assert served[0].max() == 1.0 and served[2].max() <= 4.0
+
+
+def test_what_a_request_is_worth_is_what_it_gets(make):
+    rarely, often = (solve(make.options((1.0, 0.9, 4)), GIVEN, r, 0.0).each for r in (4.0, 0.02))
+    assert rarely == pytest.approx(0.9, abs=0.02)
+    assert often < rarely
+
+
+@pytest.mark.parametrize("pace", [0.45, 0.7, 1.2])
+def test_it_packs_better_than_any_point_alone(make, pace):
+    options = make.options((1.6, 0.92, 4), (1.2, 0.95, 2), (1.0, 0.96, 1))
+    ours = serve(options, policy("utility"), pace)
+    fixed = [serve(options, policy("fixed", point=o.point), pace) for o in options]
+    assert ours > max(fixed) + 0.005

@@ -97,3 +97,12 @@ class Endless(Base):
     def calibration(self):
         while True:
             yield {"input": np.ones((8, 4), np.float32)}
+
+
+class NoPolicy(Base):
+    driver = "cascade"
+    driver_settings = {"buckets": [{"stage": "main", "tokens": 1, "gates": [1], "share": 1.0}]}  # noqa: RUF012
+
+
+class NoJson(Base):
+    driver_settings = {"array": np.ones(3)}  # noqa: RUF012

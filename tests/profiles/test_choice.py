@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,15 +18,12 @@ BUDGET = 0.5
 
 def candidate(precision, drop=0.0, error=1e-6, backend="b", point="queries=4"):
     quality = Quality(error, error / 10, 1.0, 0.9 - drop / 100, 0.9, 1000, 0.05)
-    return Candidate(point, ("main",), backend, precision, quality)
+    runs = ((engine_key(point, "main", backend, precision), 1.0),)
+    return Candidate(point, runs, backend, precision, quality)
 
 
 def table(times):
-    rows = [
-        Row(key, 0.0, Latency(t, t, t, t, t, 200, True))
-        for c, t in times
-        for key in c.keys().values()
-    ]
+    rows = [Row(key, 0.0, Latency(t, t, t, t, t, 200, True)) for c, t in times for key in c.keys]
     return LatencyTable("d", True, {}, tuple(rows))
 
 
@@ -82,10 +81,17 @@ def test_whatever_is_measured_the_choice_is_allowed_and_none_allowed_is_faster(f
         assert allowed[choice] == min(allowed.values())
 
 
-def test_every_stage_of_a_point_counts():
-    slow, fast = candidate("fp32", backend="slow"), candidate("fp32", backend="fast")
+@pytest.mark.parametrize(("runs", "best"), [((1, 1), "fast"), ((1, 0.3), "slow")])
+def test_every_stage_of_a_point_counts_as_often_as_it_runs(runs, best):
     slow, fast = (
-        Candidate(c.point, ("a", "b"), c.backend, c.precision, c.quality) for c in (slow, fast)
+        replace(
+            c,
+            runs=tuple(
+                (engine_key(c.point, stage, c.backend, c.precision), count)
+                for stage, count in zip("ab", runs, strict=True)
+            ),
+        )
+        for c in (candidate("fp32", backend="slow"), candidate("fp32", backend="fast"))
     )
     rows = [
         Row(engine_key("queries=4", stage, backend, "fp32"), 0.0, Latency(t, t, t, t, t, 9, True))
@@ -97,4 +103,4 @@ def test_every_stage_of_a_point_counts():
         ]
     ]
     choice = choose([slow, fast], LatencyTable("d", True, {}, tuple(rows)), BUDGET)["queries=4"]
-    assert choice.candidate.backend == "fast"
+    assert choice.candidate.backend == best

@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
+from compiler.passes.feed import Feeds
 from compiler.passes.quantize import Method, quantize
 from compiler.passes.trace import trace
 from compiler.passes.unify import unify
@@ -21,7 +22,7 @@ def traced(tiny, store):
 
 @pytest.fixture(scope="module")
 def int8(tiny, traced, store):
-    made = quantize(tiny, traced, tiny.calibration(), Method(), store, silent())
+    made = quantize(traced, Feeds(tiny, tiny.calibration()), Method(), store, silent())
     return unify(made, store, silent())
 
 

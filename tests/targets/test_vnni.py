@@ -10,6 +10,7 @@ import pytest
 from calibration.data import CalibrationData
 from calibration.recipes import Recipe
 from compiler.passes import quantize, trace
+from compiler.passes.feed import Feeds
 from compiler.progress import silent
 from elastiq.protocols import RunnerOptions
 from elastiq.runners import onnxruntime as runner
@@ -20,7 +21,8 @@ from tests.calibration.test_recipes import product
 @pytest.fixture(scope="module")
 def graph(tiny, store):
     fp32 = trace.trace(tiny, tiny.points[1:], store, silent())
-    return quantize.quantize(tiny, fp32, tiny.calibration(), quantize.Method(), store, silent())[0]
+    feeds = Feeds(tiny, tiny.calibration())
+    return quantize.quantize(fp32, feeds, quantize.Method(), store, silent())[0]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def test_every_quantized_product_becomes_one_integer_product(graph):
 def test_products_in_fp16_are_left_alone(tiny, store):
     fp32 = trace.trace(tiny, tiny.points[1:], store, silent())
     method = quantize.Method("nvidia")
-    (half,) = quantize.quantize(tiny, fp32, tiny.calibration(), method, store, silent())
+    (half,) = quantize.quantize(fp32, Feeds(tiny, tiny.calibration()), method, store, silent())
     kinds = [node.op_type for node in vnni.lower(graphs.load(half)).graph.node]
     assert "MatMulIntegerToFloat" not in kinds
 

@@ -1,6 +1,6 @@
 """The deadline policy: what it picks, and what must hold for any points and any queue."""
 
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from elastiq.policies import Option, Situation, policy
@@ -136,6 +136,7 @@ def test_hysteresis_keeps_what_was_right(options, slacks, pace):
     assert pick(options, slacks, first, pace) == first
 
 
+@settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(points, st.lists(st.floats(0.0, 100.0), min_size=1, max_size=20))
 def test_whoever_can_be_served_in_time_is(options, slacks):
     decision = deadline.choose(options, Situation(0.0, tuple(slacks), None, None))
@@ -145,3 +146,35 @@ def test_whoever_can_be_served_in_time_is(options, slacks):
     for slack in slacks:
         assert finished + option.worst <= slack * (1 + 1e-9)
         finished += option.typical
+
+
+PACKED = (1.6, 0.92, 4), (1.2, 0.95, 2), (1.0, 0.96, 1)
+
+
+def test_how_many_are_taken_at_once_follows_the_queue(make):
+    options = make.options(*PACKED)
+    assert [options[pick(options, [4.0] * waiting)].takes for waiting in (1, 4, 5, 6, 7, 9)] == [
+        1, 1, 2, 2, 4, 4,
+    ]  # fmt: skip
+
+
+def test_it_keeps_pace_by_taking_more_at_once(make):
+    options = make.options(*PACKED)
+    assert [options[pick(options, [100], pace=pace)].takes for pace in (1.1, 0.7, 0.5)] == [1, 2, 4]
+
+
+def test_where_none_fits_it_clears_the_queue_fastest(make):
+    options = make.options(*PACKED)
+    assert [options[pick(options, [0.5] * waiting)].takes for waiting in (1, 2, 3, 8)] == [
+        1, 2, 4, 4,
+    ]  # fmt: skip
+
+
+@given(st.lists(st.floats(0.0, 100.0), min_size=1, max_size=20))
+def test_whoever_can_be_served_with_others_is(slacks):
+    options = tuple(Option(str(t), s, c, c, c, c, t) for c, s, t in PACKED)
+    decision = deadline.choose(options, Situation(0.0, tuple(slacks), None, None))
+    option = options[decision.index]
+    assume("surely" in decision.why)
+    for place, slack in enumerate(slacks):
+        assert (place // option.takes + 1) * option.typical <= slack * (1 + 1e-9)

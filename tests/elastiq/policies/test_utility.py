@@ -92,9 +92,13 @@ def test_the_same_question_has_the_same_answer_however_often(make):
     assert [policy("utility").choose(*question).index for question in asked] == first
 
 
-@example([(1e-6, 1.0)], [1.0, -1.5e305], None, 1e-6, 0.0, 0.0, None)
+@example([(1e-6, 1.0, 1)], [1.0, -1.5e305], None, 1e-6, 0.0, 0.0, None)
 @given(
-    st.lists(st.tuples(st.floats(1e-6, 1e3), st.floats(0.0, 1.0)), min_size=1, max_size=6),
+    st.lists(
+        st.tuples(st.floats(1e-6, 1e3), st.floats(0.0, 1.0), st.sampled_from([1, 2, 4])),
+        min_size=1,
+        max_size=6,
+    ),
     st.lists(any_time, min_size=1, max_size=5),
     st.none() | st.floats(0.0, inf),
     any_time,
@@ -120,3 +124,31 @@ def test_rarer_requests_never_cost_accuracy(make, one, other, left):
 @pytest.mark.parametrize("pace", [None, inf])
 def test_a_first_request_is_taken_for_a_lone_one(make, pace):
     assert pick(make.options(FAST, RIGHT), [10.0], pace=pace) == 1
+
+
+PACKED = (1.6, 0.92, 4), (1.2, 0.95, 2), (1.0, 0.96, 1)
+
+
+def test_how_many_are_taken_at_once_follows_the_queue(make):
+    options = make.options(*PACKED)
+
+    def taken(waiting, pace):
+        slacks = [4.0 - 0.1 * (waiting - 1 - place) for place in range(waiting)]
+        return options[pick(options, slacks, pace=pace, given=4.0)].takes
+
+    assert taken(1, RARELY) == 1
+    assert taken(8, pace=0.5) == 4
+    assert taken(1, pace=0.5) <= taken(3, pace=0.5) <= taken(8, pace=0.5)
+
+
+def test_a_place_that_nobody_takes_is_worth_nothing(make):
+    """Alone, the point that would take four is no better than its cost and its score."""
+    options = make.options((1.0, 0.90, 4), (1.0, 0.91, 1))
+    assert pick(options, [4.0]) == 1
+    assert pick(options, [2.2] * 8, pace=0.5, given=4.0) == 0
+
+
+def test_company_that_comes_too_late_counts_for_nothing(make):
+    options = make.options((2.0, 0.85, 2), (2.0, 0.90, 1))
+    assert pick(options, [9.0, 9.0], pace=1.5) == 0
+    assert pick(options, [9.0, 1.5], pace=1.5) == 1

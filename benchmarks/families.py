@@ -19,7 +19,7 @@ from benchmarks.driven import Driven, driven
 from benchmarks.harness import Figure, at_least, at_most, interleaved
 from profiles.charts import Mark, Series, chart
 from zoo import concatplexer, family, tore
-from zoo.glyphs import FAR, NEAR
+from zoo.glyphs import PARTS, WHOLE
 
 ROUNDS, LARGE_ROUNDS = 100, 10
 CHARTS = Path(__file__).parent.parent / "docs" / "families"
@@ -96,7 +96,7 @@ def _company(images: int) -> tuple[float, float]:
 
     Every canvas stands in every slot once, each time beside others.
     """
-    network, test = concatplexer.model().network, NEAR.test_set()
+    network, test = concatplexer.model().network, WHOLE.test_set()
     answers = []
     for slot in range(images):
         order = torch.randperm(len(test.label), generator=torch.Generator().manual_seed(slot))
@@ -189,7 +189,7 @@ def _tore() -> list[Figure]:
 @torch.no_grad()
 def _exploring() -> list[Figure]:
     """Glimpses where the decoder is least sure, beside glimpses at random."""
-    network, test, figures = tore.model().network, FAR.test_set(2000), []
+    network, test, figures = tore.model().network, PARTS.test_set(2000), []
     for n in (4, 6, 8):
         right: dict[str, list[np.ndarray]] = {"chosen": [], "random": []}
         for seed, part in enumerate(family.in_parts(test, 250)):

@@ -21,7 +21,7 @@ from zoo import digits, family
 from zoo.blocks import Attention, Block
 from zoo.digits import Batch
 from zoo.family import Arrays, Predict
-from zoo.glyphs import NEAR
+from zoo.glyphs import WHOLE
 from zoo.vit import SMALL, DenseViT, Size, ViT
 
 COVERED = (0.3, 0.6, 0.9, 1.0)  # the share of validation images that a bucket is enough for
@@ -310,7 +310,7 @@ def _with_heads(attention: Attention, heads: Tensor) -> Attention:
 class Recipe:
     """From a dense start: step by step as in the paper, then hoisted, then in buckets."""
 
-    data = NEAR
+    data = WHOLE
     steps = 1600
     batch = 64
     learning_rate = 1e-3
@@ -347,7 +347,7 @@ class Recipe:
         return self.model.with_policy(x, used.shuffled() if self.random else used)
 
     def _gather(self) -> None:
-        validation = digits.fixed(NEAR.canvases, "train", 2000, seed=4)
+        validation = digits.fixed(WHOLE.canvases, "train", 2000, seed=4)
         with torch.no_grad():
             self.model.gather(
                 [

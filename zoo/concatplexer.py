@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from zoo import family
 from zoo.digits import Batch
 from zoo.family import Arrays, Predict
-from zoo.glyphs import NEAR
+from zoo.glyphs import WHOLE
 from zoo.vit import REALISTIC, SMALL, Size, ViT
 
 IMAGES = (4, 2, 1)  # the cheapest for each image first
@@ -95,7 +95,7 @@ class AtImages(nn.Module):
 class Recipe:
     """One image a pass first, which the dense transformer has learnt; then N drawn per step."""
 
-    data = NEAR
+    data = WHOLE
     steps = 2000
     batch = 64
     learning_rate = 1e-3

@@ -25,6 +25,7 @@ class Glyphs:
     side: int
     height: tuple[int, int]
     shift: int  # from the middle, at most
+    clutter: tuple[float, float] = (7, 14.7)  # how high a piece of it is
 
     def canvases(self, part: str, n: int, rng: np.random.Generator) -> Batch:
         """`n` new canvases from the digits of `part`; the slots are the cells, row by row."""
@@ -36,9 +37,7 @@ class Glyphs:
         shape = (n, _CLUTTER)
         dark = digits.sparse(shape, rng)
         others = digits.distractors(bank, shape, rng)
-        low, high = self.height
-        sizes = (low / 2, 0.7 * high)
-        clutter = digits.draw(others, dark, rng, sizes, np.pi, side / 2 - 2, side)
+        clutter = digits.draw(others, dark, rng, self.clutter, np.pi, side / 2 - 2, side)
         canvas = torch.cat([digits.paper(n, side, rng)[:, None], clutter, figure], 1).amax(1)
         inked = F.max_pool2d(figure, CELL).flatten(1) > 0.25
         there = torch.where(inked, torch.from_numpy(label), digits.EMPTY)
@@ -49,5 +48,5 @@ class Glyphs:
         return digits.fixed(self.canvases, "test", n, seed=2)
 
 
-NEAR = Glyphs(side=36, height=(14, 21), shift=7)
-FAR = Glyphs(side=48, height=(18, 26), shift=9)  # seen in glimpses
+WHOLE = Glyphs(side=36, height=(14, 21), shift=7)
+PARTS = Glyphs(side=48, height=(26, 36), shift=5)  # to be seen in glimpses

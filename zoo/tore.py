@@ -19,7 +19,7 @@ from zoo import digits, family, vit
 from zoo.blocks import Block, ConvStem
 from zoo.digits import Batch
 from zoo.family import Arrays, Predict
-from zoo.glyphs import FAR
+from zoo.glyphs import PARTS
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Size:
     """What determines the shape of every weight. A glimpse is a square of `across` x `across`
     patches; the glimpses tile the image."""
 
-    image: int = FAR.side
+    image: int = PARTS.side
     channels: int = 1
     patch: int = 6
     across: int = 2
@@ -262,7 +262,7 @@ class Recipe:
     cannot read yet, a network learns next to nothing.
     """
 
-    data = FAR
+    data = PARTS
     steps = 2000
     batch = 64
     learning_rate = 1.5e-3
@@ -374,14 +374,14 @@ class GlyphTORE(ElasticTORE):
         family.restore(self.network, self.name)
 
     def calibration(self) -> Iterator[Arrays]:
-        for number, batch in enumerate(family.training_canvases(FAR.canvases)):
+        for number, batch in enumerate(family.training_canvases(PARTS.canvases)):
             patches, places = glimpsed(batch.image, self.size.glimpses, self.size, seed=number)
             yield {"patches": patches.numpy(), "places": places.numpy()}
 
     def evaluate(self, predict: Predict) -> np.ndarray:
         """Whether `predict` is right after the last of 12 glimpses, for 1,000 test canvases."""
         right = []
-        for number, part in enumerate(family.in_parts(FAR.test_set(1000), 250)):
+        for number, part in enumerate(family.in_parts(PARTS.test_set(1000), 250)):
             patches, places = glimpsed(part.image, self.size.glimpses, self.size, seed=number)
             answer = predict({"patches": patches.numpy(), "places": places.numpy()})
             right.append(family.right(answer["logits"], part.label))

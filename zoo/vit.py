@@ -15,14 +15,14 @@ from zoo import digits, family
 from zoo.blocks import Block, ConvStem, PatchEmbedding
 from zoo.digits import Batch
 from zoo.family import Arrays, Predict
-from zoo.glyphs import NEAR
+from zoo.glyphs import WHOLE
 
 
 @dataclass(frozen=True)
 class Size:
     """What determines the shape of every weight; `patch=None` stands for a convolution stem."""
 
-    image: int = NEAR.side
+    image: int = WHOLE.side
     channels: int = 1
     patch: int | None = None
     dim: int = 64
@@ -113,7 +113,7 @@ def from_reading(vit: ViT) -> None:
 class Recipe:
     """Reads one digit after many; the control goes on from the checkpoint, as the families do."""
 
-    data = NEAR
+    data = WHOLE
     batch = 64
 
     def __init__(self, control: str = "") -> None:

@@ -10,7 +10,7 @@ from tests.zoo.exported import assert_equals_torch
 from zoo import adavit
 from zoo.adavit import COVERED, AdaViT, GlyphAdaViT, Policy, Recipe, masked
 from zoo.blocks import Block
-from zoo.glyphs import NEAR
+from zoo.glyphs import WHOLE
 from zoo.vit import SMALL
 
 GATES = SMALL.heads + 2
@@ -32,7 +32,7 @@ def policies(n: int, seed: int = 0) -> Policy:
 def test_gradients_reach_every_decision_in_use(progress: float) -> None:
     recipe = Recipe()
     recipe.trained.train()
-    batch = NEAR.canvases("train", 8, np.random.default_rng(0))
+    batch = WHOLE.canvases("train", 8, np.random.default_rng(0))
     recipe.loss(batch, np.random.default_rng(0), progress).backward()
     for name, parameter in recipe.trained.named_parameters():
         if progress < recipe.hoisted or not name.startswith("keep.") or "keep.0" in name:
@@ -42,7 +42,7 @@ def test_gradients_reach_every_decision_in_use(progress: float) -> None:
 def test_in_buckets_the_decisions_stand() -> None:
     recipe = Recipe()
     recipe.gathered = True
-    batch = NEAR.canvases("train", 8, np.random.default_rng(0))
+    batch = WHOLE.canvases("train", 8, np.random.default_rng(0))
     recipe.loss(batch, np.random.default_rng(0), 0.9).backward()
     assert all(p.grad is None for p in recipe.model.gate.parameters())
     assert all(p.grad is None for p in recipe.model.vit.blocks[0].parameters())
@@ -102,7 +102,7 @@ def test_a_shuffled_policy_uses_as_much() -> None:
 
 
 def test_a_bucket_equals_the_masked_model(model: GlyphAdaViT) -> None:
-    test, network = NEAR.test_set(60), model.network
+    test, network = WHOLE.test_set(60), model.network
     stages = model.stages(model.points()[-1])
     with torch.no_grad():
         x = network.begin(test.image)
@@ -134,7 +134,7 @@ def test_buckets_share_the_storage_of_what_they_have_whole(model: GlyphAdaViT) -
 @pytest.mark.parametrize("stage", ["policy", *(f"bucket{n}" for n in range(len(COVERED)))])
 def test_an_export_equals_torch(model: GlyphAdaViT, stage: str, store: Store) -> None:
     module, inputs = model.stages(model.points()[0])[stage]
-    others = [{"image": image} for image in NEAR.test_set(4).image.split(1)]
+    others = [{"image": image} for image in WHOLE.test_set(4).image.split(1)]
     assert_equals_torch(module, inputs, store, *(others if stage == "policy" else []))
 
 
@@ -154,7 +154,7 @@ def test_budgets_rise_to_what_is_used_without_a_limit(model: GlyphAdaViT) -> Non
 
 
 def test_the_checkpoint_has_the_accuracy_on_record(model: GlyphAdaViT) -> None:
-    test = NEAR.test_set(400)
+    test = WHOLE.test_set(400)
     with torch.no_grad():
         right = (model.network(test.image).argmax(1) == test.label).double().mean().item()
     records.assert_near(right, records.accuracy("adavit")[f"bucket{len(COVERED) - 1}"], 400)

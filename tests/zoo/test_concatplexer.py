@@ -9,7 +9,7 @@ from tests.zoo import records
 from tests.zoo.exported import assert_equals_torch
 from zoo import concatplexer
 from zoo.concatplexer import IMAGES, AtImages, ConcatPlexer, GlyphConcatPlexer, Recipe
-from zoo.glyphs import NEAR
+from zoo.glyphs import WHOLE
 from zoo.vit import SMALL
 
 
@@ -21,7 +21,7 @@ def model() -> GlyphConcatPlexer:
 @pytest.mark.parametrize("images", IMAGES)
 def test_gradients_reach_every_parameter_in_use(images: int) -> None:
     recipe = Recipe()
-    batch = NEAR.canvases("train", 8, np.random.default_rng(0))
+    batch = WHOLE.canvases("train", 8, np.random.default_rng(0))
     recipe.model(batch.image, images).square().sum().backward()
     other = {str(n) for n in IMAGES if n != images}
     for name, parameter in recipe.trained.named_parameters():
@@ -50,7 +50,7 @@ def test_passes_do_not_mix(images: int, keyed: bool) -> None:
 
 @pytest.mark.parametrize("images", [2, 4])
 def test_each_row_is_the_answer_for_its_own_image(model: GlyphConcatPlexer, images: int) -> None:
-    test = NEAR.test_set(400)
+    test = WHOLE.test_set(400)
     with torch.no_grad():
         answer = model.network(test.image, images).argmax(1)
         assert (answer == test.label).double().mean() > 0.8
@@ -72,13 +72,13 @@ def test_points_share_the_storage_of_every_parameter(model: GlyphConcatPlexer) -
 def test_an_export_equals_torch(model: GlyphConcatPlexer, images: int, store: Store) -> None:
     module, inputs = model.stages({"images": images})["main"]
     assert inputs["image"].shape == (images, 1, 36, 36)
-    others = [{"image": image} for image in NEAR.test_set(8).image.split(images)]
+    others = [{"image": image} for image in WHOLE.test_set(8).image.split(images)]
     assert_equals_torch(module, inputs, store, *others)
 
 
 @pytest.mark.parametrize("images", IMAGES)
 def test_the_checkpoint_has_the_accuracy_on_record(model: GlyphConcatPlexer, images: int) -> None:
-    test = NEAR.test_set(400)
+    test = WHOLE.test_set(400)
     with torch.no_grad():
         answer = AtImages(model.network, images)(test.image)["logits"].argmax(1)
     found = (answer == test.label).double().mean().item()

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from zoo import digits, quartets
-from zoo.glyphs import CELL, FAR, NEAR, Glyphs
+from zoo.glyphs import CELL, PARTS, WHOLE, Glyphs
 
 
 def test_a_quartet_has_four_labels_which_are_its_slots() -> None:
@@ -28,7 +28,7 @@ def test_each_token_lies_in_one_quarter() -> None:
     assert slots[:8].tolist() == [0] * 4 + [1] * 4
 
 
-@pytest.mark.parametrize("glyphs", [NEAR, FAR])
+@pytest.mark.parametrize("glyphs", [WHOLE, PARTS])
 def test_the_cells_say_where_the_digit_is(glyphs: Glyphs) -> None:
     batch = glyphs.canvases("train", 300, np.random.default_rng(0))
     side = glyphs.side
@@ -39,7 +39,7 @@ def test_the_cells_say_where_the_digit_is(glyphs: Glyphs) -> None:
     assert (torch.where(inked, batch.slots, -1).amax(1) == batch.label).all()
 
 
-@pytest.mark.parametrize("data", [quartets, NEAR])
+@pytest.mark.parametrize("data", [quartets, WHOLE])
 def test_a_smaller_test_set_is_the_beginning_of_a_larger(data) -> None:
     small, large = data.test_set(100), data.test_set(600)
     assert all(torch.equal(a, b[:100]) for a, b in zip(small, large, strict=True))

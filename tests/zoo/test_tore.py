@@ -9,7 +9,7 @@ from compiler.store import Store
 from tests.zoo import records
 from tests.zoo.exported import Exported, assert_equals_torch
 from zoo import tore
-from zoo.glyphs import FAR
+from zoo.glyphs import PARTS
 from zoo.tore import SMALL, TORE, GlyphTORE, Recipe, cut, glimpsed
 
 SPLITS = SMALL.splits
@@ -55,7 +55,7 @@ def test_random_glimpses_are_distinct_and_where_they_say() -> None:
 def test_gradients_reach_every_parameter(split: int) -> None:
     recipe = Recipe()
     recipe.drawn = (split,)
-    batch = FAR.canvases("train", 8, np.random.default_rng(0))
+    batch = PARTS.canvases("train", 8, np.random.default_rng(0))
     recipe.loss(batch, np.random.default_rng(2), 0.5).backward()
     for name, parameter in recipe.trained.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
@@ -63,7 +63,7 @@ def test_gradients_reach_every_parameter(split: int) -> None:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_glimpse_by_glimpse_equals_all_at_once(model: GlyphTORE, split: int) -> None:
-    patches, places = glimpsed(FAR.test_set(6).image, 12, SMALL, seed=0)
+    patches, places = glimpsed(PARTS.test_set(6).image, 12, SMALL, seed=0)
     stages = model.stages({"split": split})
     with torch.no_grad():
         for n in (1, 2, 7, 12):
@@ -87,7 +87,7 @@ def test_an_export_equals_torch(model: GlyphTORE, split: int, stage: str, store:
 
 
 def test_exports_glimpse_by_glimpse_equal_torch_all_at_once(model: GlyphTORE, store: Store) -> None:
-    patches, places = glimpsed(FAR.test_set(1).image, 3, SMALL, seed=0)
+    patches, places = glimpsed(PARTS.test_set(1).image, 3, SMALL, seed=0)
     stages = model.stages({"split": 4})
     iterator = Exported(*stages["iterator"], store)
     seen = [iterator(patches=patches[:, n], places=places[:, n]) for n in range(3)]
@@ -107,7 +107,7 @@ def test_an_exported_look_equals_torch(stage: str, store: Store) -> None:
 
 def test_a_look_scores_every_glimpse_and_never_one_that_was_seen() -> None:
     explorer = tore.explorer()
-    patches, places = glimpsed(FAR.test_set(4).image, 5, SMALL, seed=0)
+    patches, places = glimpsed(PARTS.test_set(4).image, 5, SMALL, seed=0)
     seen = kept(explorer, 4, patches, places) | {"places": places.flatten(1)}
     with torch.no_grad():
         attention = explorer.stages({"split": 4})["look5"][0](**seen)["attention"]
@@ -138,12 +138,12 @@ def test_evaluate_hands_over_whole_sequences(
 
     scores = model.evaluate(predict)
     assert all(g == {"patches": (12, 4, 36), "places": (12, 4)} for g in given)
-    assert scores.mean() == (FAR.test_set(1000).label == 0).double().mean().item()
+    assert scores.mean() == (PARTS.test_set(1000).label == 0).double().mean().item()
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_checkpoint_has_the_accuracy_on_record(model: GlyphTORE, split: int) -> None:
-    test = FAR.test_set(250)
+    test = PARTS.test_set(250)
     with torch.no_grad():
         logits = model.network(*glimpsed(test.image, 12, SMALL, seed=0), split)
     found = (logits.argmax(1) == test.label).double().mean().item()

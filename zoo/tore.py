@@ -263,7 +263,7 @@ class Recipe:
     """
 
     data = PARTS
-    steps = 2000
+    steps = 1500
     batch = 64
     learning_rate = 1.5e-3
     drawing_lots = 0.25  # of the run, when K and the number of glimpses begin to be drawn

@@ -91,14 +91,9 @@ def test_the_checkpoint_says_how_it_was_made() -> None:
 
 def test_more_images_a_pass_cost_little() -> None:
     found = records.accuracy("concatplexer")
-    best = max(found["images=1"], records.accuracy("vit-control")["dense"])
+    best = max(found["images=1"], records.accuracy("vit")["dense"])
     assert found["images=2"] > best - 0.015
     assert found["images=4"] > best - 0.04
-
-
-def test_the_keyed_sum_costs_more() -> None:
-    ours, keyed = records.accuracy("concatplexer"), records.accuracy("concatplexer-control")
-    assert keyed["images=4"] < ours["images=4"] - 0.02
 
 
 def test_the_realistic_size_has_no_task() -> None:

@@ -18,7 +18,7 @@ def model() -> GlyphTORE:
 
 
 def test_evaluate_hands_over_whole_sequences(
-    model: ElasticTORE, monkeypatch: pytest.MonkeyPatch
+    model: GlyphTORE, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = []
 
@@ -32,7 +32,7 @@ def test_evaluate_hands_over_whole_sequences(
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_the_checkpoint_has_the_accuracy_on_record(model: ElasticTORE, split: int) -> None:
+def test_the_checkpoint_has_the_accuracy_on_record(model: GlyphTORE, split: int) -> None:
     test = PARTS.test_set(250)
     with torch.no_grad():
         logits = model.network(*glimpsed(test.image, 12, SMALL, seed=0), split)

@@ -25,6 +25,7 @@ COMMANDS = {
     "check": "Check every file of a bundle.",
     "report": "Write a bundle's page, with a replay's results if there are any.",
     "run": "Answer one request with a bundle.",
+    "serve": "Serve bundles by the Open Inference Protocol (KServe v2).",
     "replay": "Replay a burst of requests against a bundle.",
     "doctor": "Say what this machine can build and run, and why not.",
     "targets": "List the devices that can be built for.",

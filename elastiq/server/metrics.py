@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -31,11 +31,11 @@ OURS = {
 
 
 class Metrics(Collector):
-    """Counts what was asked and answered, and reads the rest off the models when it is asked for."""
+    """Counts what was asked and answered, and reads the rest off the models when asked."""
 
     def __init__(self, models: Models) -> None:
         self._models = models
-        self._counts: Counter[tuple[str, tuple[str, ...]]] = Counter()
+        self._counts: dict[tuple[str, tuple[str, ...]], float] = defaultdict(float)
         self._last: dict[str, str] = {}
         self._registry = CollectorRegistry()
         self._registry.register(self)

@@ -15,6 +15,7 @@ from calibration.layers import QUANTIZERS, give_back
 from calibration.layers import quantized as layers
 from calibration.recipes import RECIPES, Recipe, exact_bits
 from compiler.passes import quantize, trace
+from compiler.passes.feed import Feeds
 from compiler.progress import silent
 from elastiq.device import Device
 from targets import graphs
@@ -132,13 +133,13 @@ def fp32(tiny, store):
 @pytest.fixture(scope="module", params=RECIPES)
 def quantized(tiny, store, fp32, request):
     method = quantize.Method(request.param)
-    return quantize.quantize(tiny, fp32, tiny.calibration(), method, store, silent())
+    return quantize.quantize(fp32, Feeds(tiny, tiny.calibration()), method, store, silent())
 
 
 @pytest.fixture(scope="module")
 def halved(tiny, store, fp32):
     method = quantize.Method("nvidia")
-    return quantize.quantize(tiny, fp32, tiny.calibration(), method, store, silent())
+    return quantize.quantize(fp32, Feeds(tiny, tiny.calibration()), method, store, silent())
 
 
 def int8_weights(graph):

@@ -40,7 +40,7 @@ SETTINGS = {
     "accuracy_drop": 1000.0,
     "loads": (0.0,),
     "profile_seconds": 0.3,
-    "keep": "all",
+    "backends": ("onnxruntime",),
 }
 PROCESSES = 3
 ROUNDS = 7
@@ -58,9 +58,13 @@ def run() -> list[Figure]:
             place.mkdir()
             _build(place, SETTINGS | {"precisions": (precision,)})
             figures += [_named(precision, figure) for figure in _figures(place)]
+        place = Path(folder) / "openvino"
+        place.mkdir()
+        _build(place, SETTINGS | {"precisions": ("fp32",), "backends": ("openvino",)})
+        figures += [_named("openvino fp32", figure) for figure in _memory_of_five(place)]
         small = Path(folder) / "small"
         small.mkdir()
-        _build(small, {"model": "zoo.perceiver:model", "loads": (0.0,), "precisions": ("fp32",)})
+        _build(small, SETTINGS | {"model": "zoo.perceiver:model", "precisions": ("fp32",)})
         growth = _child("shifts", small, "bundle")["growth"]
     limit = 1.0
     return [*figures, at_most(f"PSS after {SHIFTS} shifts, more by", growth, limit, "MB")]
@@ -77,6 +81,8 @@ def _build(place: Path, settings: dict[str, Any]) -> None:
     planned = plan(config.read(None, settings | {"output": str(place / "bundle")}))
     with Progress(planned.tasks) as progress:
         pipeline.build(planned, store(), progress)
+    if settings["backends"] != ("onnxruntime",):
+        return
     with elastiq.open(place / "bundle") as bundle:
         for index, point in enumerate(bundle.manifest.points):
             key = point.stages["main"].engine
@@ -88,15 +94,7 @@ def _build(place: Path, settings: dict[str, Any]) -> None:
 
 def _figures(place: Path) -> list[Figure]:
     cold = _child("open", place, "bundle", "all", "keep")
-    taken: dict[str, list[dict[str, float]]] = {}
-    for _ in range(PROCESSES):
-        for way in ("naive", "bundle"):
-            for count in ("cheapest", "costliest", "all"):
-                taken.setdefault(f"{way} {count}", []).append(_child("open", place, way, count))
-    found = {
-        name: {key: float(np.median([one[key] for one in runs])) for key in runs[0]}
-        for name, runs in taken.items()
-    }
+    found = _opened(place, ("naive", "bundle"), ("cheapest", "costliest", "all"))
     one, naive, ours = found["naive costliest"], found["naive all"], found["bundle all"]
     single, alone = found["bundle costliest"], found["naive cheapest"]
     latency = _child("latency", place, "both")
@@ -124,6 +122,32 @@ def _figures(place: Path) -> list[Figure]:
         Figure(f"naive, first run after {IDLE:g} s idle, over steady", idle["naive"], "x"),
         at_most(f"first run after {IDLE:g} s idle, over steady", idle["bundle"], 1.1, "x"),
     ]
+
+
+def _memory_of_five(place: Path) -> list[Figure]:
+    """Of a runtime that packs each engine's weights for itself, and shares none of them."""
+    _child("open", place, "bundle", "all", "keep")
+    found = _opened(place, ("bundle",), ("costliest", "all"))
+    one, five = found["bundle costliest"], found["bundle all"]
+    return [
+        Figure("PSS of one engine", one["pss"], "MB"),
+        Figure("PSS, five over one", five["pss"] / one["pss"], "x"),
+    ]
+
+
+def _opened(
+    place: Path, ways: tuple[str, ...], counts: tuple[str, ...]
+) -> dict[str, dict[str, float]]:
+    """Medians of fresh processes that open engines, in turns."""
+    taken: dict[str, list[dict[str, float]]] = {}
+    for _ in range(PROCESSES):
+        for way in ways:
+            for count in counts:
+                taken.setdefault(f"{way} {count}", []).append(_child("open", place, way, count))
+    return {
+        name: {key: float(np.median([one[key] for one in runs])) for key in runs[0]}
+        for name, runs in taken.items()
+    }
 
 
 def _child(task: str, place: Path, *arguments: str) -> dict[str, float]:

@@ -39,6 +39,7 @@ class Config:
     loads: tuple[float, ...] = (0.0, 0.5, 1.0)  # shares of the CPU taken by others in the profile
     profile_seconds: float = 2.0  # at most, per engine and load
     keep: str = "fastest"  # or "all"
+    archive: bool = False  # the bundle as a single file, too
     output: str = ""
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from compiler.config import Config
 from compiler.passes.compile import Terms
-from elastiq import manifest
+from elastiq import archive, manifest
 from elastiq.errors import ElastiqError, unknown
 from elastiq.records import Point
 from targets.backends import backend, configured
@@ -35,6 +35,11 @@ class Plan:
     recipe: str
     threads: int
     output: Path
+
+    @property
+    def archive(self) -> Path:
+        """The single file beside the bundle, where one is asked for."""
+        return self.output.with_name(self.output.name + archive.SUFFIX)
 
     @property
     def tasks(self) -> int:
@@ -77,7 +82,7 @@ def plan(config: Config) -> Plan:
         model = source.load(config.model, config.points, config.calibration)
     output = Path(config.output or f"{model.name}.elastiq")
     check_output(output)
-    return Plan(
+    made = Plan(
         config=config,
         model=model,
         points=_select(model.points, config.points),
@@ -90,6 +95,9 @@ def plan(config: Config) -> Plan:
         threads=config.threads or chosen.threads,
         output=output,
     )
+    if config.archive:
+        _check_archive(made.archive)
+    return made
 
 
 def check_output(path: Path) -> None:
@@ -102,6 +110,12 @@ def check_output(path: Path) -> None:
         raise ElastiqError(f"{path.parent} does not exist; create it first")
     if not os.access(path.parent, os.W_OK):
         raise ElastiqError(f"{path.parent} cannot be written to")
+
+
+def _check_archive(path: Path) -> None:
+    archive.zstandard()
+    if path.exists() and not archive.is_archive(path):
+        raise ElastiqError(f"{path} is not an archive of a bundle, so it is not overwritten")
 
 
 def _backends(asked: tuple[str, ...], target: Target) -> tuple[tuple[str, ...], Mapping[str, str]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from elastiq import device, digest, drivers, manifest, plugins, samples
+from elastiq import archive, device, digest, drivers, manifest, plugins, samples
 from elastiq.codec import decode
 from elastiq.drivers import Memory, Outputs, Ready, Remembering, Run
 from elastiq.errands import errands
@@ -34,10 +34,13 @@ SENSITIVITY = "sensitivity.json"
 
 
 class Bundle:
-    """A bundle folder on this device. Every file is checked against its digest before its use."""
+    """A bundle, from a folder or an archive, on this device.
+
+    Every file is checked against its digest before its use.
+    """
 
     def __init__(self, path: Path, threads: int | None = None, share: bool = True) -> None:
-        self.path = path
+        self.path = path = _folder(path)
         self.share = share  # what engines have in common, through the device's cache
         self.manifest = manifest.read(path)
         self.threads = threads or self.manifest.threads
@@ -318,6 +321,15 @@ class Bundle:
                     f"input {spec.name!r} is {array.dtype}{list(array.shape)}; "
                     f"this model takes {spec.dtype}{list(spec.shape)}"
                 )
+
+
+def _folder(path: Path) -> Path:
+    """Where a bundle's files lie: it may have come as an archive."""
+    if not path.is_file():
+        return path
+    if not archive.is_archive(path):
+        raise BundleError(f"{path} is neither a bundle's folder nor its archive")
+    return archive.unpacked(path)
 
 
 def _check_size(path: Path, size: int) -> None:

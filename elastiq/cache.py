@@ -15,6 +15,7 @@ import numpy as np
 from elastiq import digest
 
 log = logging.getLogger(__name__)
+DRAFT = "draft-"  # begins the name of a folder that somebody still writes
 SEAL = 32  # bytes of SHA-256 behind the content
 LIMIT = 4 << 30  # bytes, beyond which what was not used for longest goes
 SHARE = 0.25  # of the disk's free space that one more thing may take
@@ -87,10 +88,10 @@ def trim(limit: int = LIMIT) -> None:
     for path in folder().iterdir():
         with contextlib.suppress(OSError):  # another process may be trimming, too
             status = path.stat()
-            if path.is_dir():
+            if path.name.startswith(DRAFT):
                 if time.time() - status.st_mtime > LEFT_BEHIND:
                     shutil.rmtree(path)
-            else:
+            elif path.is_file():
                 files.append((status.st_mtime, status.st_size, path))
     total = sum(size for _, size, _ in files)
     for _, size, path in sorted(files):

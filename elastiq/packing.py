@@ -64,7 +64,7 @@ def fits(model: bytes) -> bool:
 
 def draft() -> tempfile.TemporaryDirectory[str]:
     """A folder to write into, on the disk of the cache."""
-    return tempfile.TemporaryDirectory(prefix="draft-", dir=cache.folder())
+    return tempfile.TemporaryDirectory(prefix=cache.DRAFT, dir=cache.folder())
 
 
 def _move(whole: mmap.mmap, place: Place) -> Place:

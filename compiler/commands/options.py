@@ -85,5 +85,8 @@ _BUILDING = (
         "--keep", type=click.Choice(["fastest", "all"]), help="Engines to ship. [fastest]"
     ),
     click.option("-o", "--output", help="The bundle to write. [MODEL's name + .elastiq]"),
+    click.option(
+        "--archive", is_flag=True, default=None, help="Write the bundle as a single file, too."
+    ),
     click.option("--config", help="A build file. [elastiq.toml, if there is one]"),
 )

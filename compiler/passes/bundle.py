@@ -15,7 +15,7 @@ from compiler.passes.verify import SHIPPED, Verified, load_answers
 from compiler.plan import Plan, check_output
 from compiler.source import SourceModel
 from compiler.store import weights_of
-from elastiq import digest, manifest
+from elastiq import archive, digest, manifest
 from elastiq.bundle import SAMPLES, SENSITIVITY, WEIGHTS
 from elastiq.codec import plain
 from elastiq.drivers import Remembering
@@ -50,6 +50,8 @@ def bundle(
         _replace(draft, out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+    if plan.config.archive:
+        archive.pack(out, plan.archive)
     return out
 
 

@@ -22,7 +22,7 @@ from profiles.choice import FULL_PRECISION
 
 REVISION = 1  # of what this pass finds in the same engines
 TIMES = "times.json"
-TOO_SLOW = 2.0  # times the fastest at full precision: no noise makes up for that
+TOO_SLOW = 3.0  # times the fastest at full precision: no noise makes up for that
 OPINIONS = 2  # engines at full precision that stay, should the fastest prove wrong
 
 

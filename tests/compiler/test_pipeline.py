@@ -119,6 +119,28 @@ def test_under_load_only_what_ships_is_measured(undisturbed, tmp_path):
     assert len(rows) > len(chosen)
 
 
+def test_an_archive_is_the_same_bytes_each_time(undisturbed, tmp_path):
+    folder, _ = undisturbed
+    archives = []
+    for name in ("a", "b"):
+        out = tmp_path / name / "x.elastiq"
+        out.parent.mkdir()
+        finish(build(folder / "store", out, "--archive"))
+        archives.append(out.with_name("x.elastiq.zst"))
+    assert archives[0].read_bytes() == archives[1].read_bytes()
+    with elastiq.open(archives[0]) as bundle:
+        assert bundle.check()
+
+
+def test_a_file_that_is_no_archive_is_not_overwritten(undisturbed, tmp_path):
+    folder, _ = undisturbed
+    (tmp_path / "x.elastiq.zst").write_text("mine")
+    process = build(folder / "store", tmp_path / "x.elastiq", "--archive")
+    assert "not overwritten" in process.communicate()[1]
+    assert process.returncode == 2
+    assert (tmp_path / "x.elastiq.zst").read_text() == "mine"
+
+
 def test_the_fake_backend_carries_the_whole_pipeline(undisturbed, tmp_path):
     folder, _ = undisturbed
     out = tmp_path / "fake.elastiq"

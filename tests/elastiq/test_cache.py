@@ -58,7 +58,7 @@ def test_what_was_not_used_for_longest_goes_first():
 
 def test_drafts_that_nobody_finished_go(tmp_path):
     cache.keep("name", b"content")
-    draft = cache.folder() / "draft"
+    draft = cache.folder() / f"{cache.DRAFT}1"
     draft.mkdir()
     cache.trim()
     assert draft.exists()

@@ -217,3 +217,15 @@ def test_tensorrts_graph_answers_as_the_model_does_and_gives_layers_back(halved,
         assert np.linalg.norm(answers(mixed, images) - truth) < 0.05 * size
         whole = give_back(model, twin, layers(model))
         assert np.linalg.norm(answers(whole, images) - truth) < 0.005 * size
+
+
+@pytest.mark.parametrize("name", ["portable", "cpu"])
+def test_where_nothing_is_to_be_quantized_nothing_is(name):
+    """A constant times data, as a question to tokens is, and no other product."""
+    value = onnx.helper.make_tensor_value_info
+    ask = onnx.numpy_helper.from_array(np.ones((2, 3), np.float32), "ask")
+    node = onnx.helper.make_node("MatMul", ["ask", "x"], ["y"])
+    ends = [[value("x", 1, [3, 4])], [value("y", 1, [2, 4])]]
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "main", *ends, [ask]))
+    feeds = CalibrationData(({"x": np.ones((3, 4), np.float32)},))
+    assert RECIPES[name].quantize(model, feeds) == model

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -89,14 +91,18 @@ class Findings:
 
 
 class Recorder:
-    """Passes samples on as requests, `takes` at a time, or all as one (`takes` is None). Keeps what
-    came out, and the first of what went in."""
+    """Passes samples on as requests, `takes` at a time, or all as one (`takes` is None), on so many
+    cores. Keeps what came out, and the first of what went in."""
 
     def __init__(
-        self, answer: Callable[[Sequence[Arrays]], list[Answers]], takes: int | None = 1
+        self,
+        answer: Callable[[Sequence[Arrays]], list[Answers]],
+        takes: int | None = 1,
+        cores: int = 1,
     ) -> None:
         self._answer = answer
         self._takes = takes
+        self._cores = cores
         self._inputs: list[Answers] = []
         self._kept = 0
         self._outputs: list[Answers] = []
@@ -107,12 +113,9 @@ class Recorder:
         if self._takes is not None:
             requests = [{k: array[i : i + 1] for k, array in inputs.items()} for i in range(count)]
         size = self._takes or 1
-        answers = [
-            answer
-            for place in range(0, len(requests), size)
-            for answer in self._answer(requests[place : place + size])
-        ]
-        outputs = _joined(answers)
+        runs = [requests[place : place + size] for place in range(0, len(requests), size)]
+        with ThreadPoolExecutor(self._cores) as pool:
+            outputs = _joined([answer for run in pool.map(self._answer, runs) for answer in run])
         if self._kept < SHIPPED:
             room = SHIPPED - self._kept
             self._inputs.append({name: np.array(array[:room]) for name, array in inputs.items()})
@@ -244,7 +247,7 @@ def _verify(
     try:
         ready = Ready(engines, dict(variant.point.settings), model.takes(variant.point))
         routed = _Routed(model.driver, ready)
-        recorder = Recorder(routed, ready.takes)
+        recorder = Recorder(routed, ready.takes, max(1, device.this().cores // threads))
         scores = _evaluate(model, recorder, truth)
         apart = _stages_apart(model, variant, engines) if len(engines) > 1 else 0.0
     finally:
@@ -266,11 +269,13 @@ class _Routed:
         self._driver = driver
         self._ready = ready
         self._seen: Counter[tuple[tuple[str, int], ...]] = Counter()
+        self._lock = threading.Lock()
 
     def __call__(self, requests: Sequence[Arrays]) -> list[Answers]:
         run = Run(self._ready)
         answers = self._driver.answer(run, requests)
-        self._seen[tuple(Counter(run.ran).items())] += 1
+        with self._lock:
+            self._seen[tuple(Counter(run.ran).items())] += 1
         return answers
 
     @property

@@ -24,6 +24,7 @@ COMMANDS = {
     "inspect": "Show what is in a bundle.",
     "check": "Check every file of a bundle.",
     "report": "Write a bundle's page, with a replay's results if there are any.",
+    "diff": "Say what became slower or less accurate between two bundles.",
     "run": "Answer one request with a bundle.",
     "serve": "Serve bundles by the Open Inference Protocol (KServe v2).",
     "replay": "Replay a burst of requests against a bundle.",

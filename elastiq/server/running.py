@@ -98,8 +98,14 @@ def _bind(server: grpc.aio.Server, listening: Listening) -> int:
     try:
         if listening.certificate is None:
             return server.add_insecure_port(place)
-        chain = listening.certificate.read_bytes()
-        key = (listening.key or listening.certificate).read_bytes()
-        return server.add_secure_port(place, grpc.ssl_server_credentials([(key, chain)]))
-    except (RuntimeError, OSError) as e:
+        return server.add_secure_port(place, _credentials(listening.certificate, listening.key))
+    except RuntimeError as e:
         raise ElastiqError(f"cannot listen at {place}: {e}") from e
+
+
+def _credentials(certificate: Path, key: Path | None) -> grpc.ServerCredentials:
+    try:
+        pair = (key or certificate).read_bytes(), certificate.read_bytes()
+    except OSError as e:
+        raise ElastiqError(f"the certificate cannot be read: {e}") from e
+    return grpc.ssl_server_credentials([pair])

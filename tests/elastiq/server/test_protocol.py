@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,10 +101,10 @@ def test_a_score_can_be_asked_for(client, image, tiny_bundle):
     kind, connected = client
     scores = {point.name: point.score for point in read(tiny_bundle).points}
     best = max(scores.values())
-    answer = connected.infer(MODEL, [tensor(kind, image)], parameters={"min_accuracy": best})
+    answer = connected.infer(MODEL, [tensor(kind, image)], parameters={"min_accuracy": str(best)})
     assert parameters(kind, answer)["score"] == best
     with pytest.raises(InferenceServerException, match="no point reaches"):
-        connected.infer(MODEL, [tensor(kind, image)], parameters={"min_accuracy": 2.0})
+        connected.infer(MODEL, [tensor(kind, image)], parameters={"min_accuracy": 2})
 
 
 def test_a_deadline_that_cannot_be_kept_is_refused(client, image):
@@ -298,7 +299,7 @@ def test_models_are_unloaded_and_loaded(start, tiny_bundle, image):
         connected.load_model("a")
         assert connected.infer("a", [tensor(triton_http, image)]).as_numpy("logits").any()
         with pytest.raises(InferenceServerException, match="no model is called"):
-            connected.load_model("/etc/passwd")
+            connected.load_model(Path(tiny_bundle).name)
 
 
 def test_a_body_that_is_too_large_is_refused(start, tiny_bundle):
@@ -360,7 +361,7 @@ def test_it_ends_when_it_is_told_to(start, tiny_bundle):
         (["nothing.elastiq"], "is not a bundle"),
         (["a={bundle}", "a={bundle}"], "two models are called 'a'"),
         (["{bundle}", "--token-file", "nowhere"], "the token cannot be read"),
-        (["{bundle}", "--certificate", "nowhere"], "certificate"),
+        (["{bundle}", "--certificate", "nowhere"], "the certificate cannot be read"),
         (["{bundle}", "--policy", "utilty"], "Did you mean 'utility'"),
     ],
 )

@@ -137,7 +137,8 @@ class _Plan:
             else:
                 within, done, worth = left_there, there, 0.0
             if self._packs and waiting > 1:
-                worth += self._together(known, slacks, given, left - within)
+                late = waking if index == current else waking + shifting
+                worth += self._together(known, slacks, given, late)
             elif typical <= within:
                 worth += surely if worst <= within else likely if nine <= within else maybe
                 worth += after[index][run + done]

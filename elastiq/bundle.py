@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from elastiq import archive, device, digest, drivers, manifest, plugins, samples
+from elastiq import archive, device, digest, drivers, heap, manifest, plugins, samples
 from elastiq.codec import decode
 from elastiq.drivers import Memory, Outputs, Ready, Remembering, Run
 from elastiq.errands import errands
@@ -265,7 +265,9 @@ class Bundle:
             self.path / WEIGHTS, self.threads, self.share, partial(self._trust, weights)
         )
         runner: Runner = plugins.load("elastiq.runners", record.runner, "runner")
-        return runner.load(inside(self.path, record.folder), options)
+        engine = runner.load(inside(self.path, record.folder), options)
+        heap.trim()
+        return engine
 
     def _trusted(self, name: str) -> Path:
         self._trust([name])

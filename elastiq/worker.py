@@ -243,6 +243,7 @@ class Worker:
             self._last_run = start
             done = self._execute(choice.point, [one.inputs for one in batch], memory)
             took = time.perf_counter() - start
+            answered = list(zip(batch, done.answers, strict=True))
         except BaseException as e:  # whatever an engine raises is its requesters', not ours
             for one in batch:
                 _settle(one, e)
@@ -250,7 +251,7 @@ class Worker:
             del request, one
             batch.clear()
         else:
-            for one, answer in zip(batch, done.answers, strict=True):
+            for one, answer in answered:
                 if isinstance(answer, Exception):
                     _settle(one, answer)
                 else:

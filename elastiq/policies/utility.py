@@ -141,13 +141,14 @@ class _Plan:
         left_there = left_here - shifting
         best, highest = NONE_FITS, -inf
         for known in self._options:
-            index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, _ = known
-            if index == current:
-                within, done, worth = left_here, here, stay
+            index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes = known
+            if index == current:  # half a run is half a reason to stay
+                within, done, worth = left_here, here, stay * min(1.0, waiting / takes)
             else:
                 within, done, worth = left_there, there, 0.0
             if self._packs and waiting > 1:
-                worth += self._together(known, slacks, given, left - within)
+                late = waking if index == current else waking + shifting
+                worth += self._together(known, slacks, given, late)
             elif typical <= within:
                 if worst <= within:
                     worth += surely

@@ -34,7 +34,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[compile,openvino,tvm-build,tensorrt-rtx,zoo,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[compile,openvino,tvm-build,tensorrt-rtx,zoo,serve,dev]'
 	touch $@
 
 clean:

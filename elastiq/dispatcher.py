@@ -9,7 +9,7 @@ from math import exp, inf, log
 from typing import Any, NamedTuple
 
 from elastiq.correction import NINETIETH, NINETY_NINTH, Correction, Extra
-from elastiq.errors import ElastiqError
+from elastiq.errors import ElastiqError, unknown
 from elastiq.latency import LatencyTable
 from elastiq.load import Load
 from elastiq.policies import Decision, Option, Policy, Situation
@@ -154,6 +154,19 @@ class Dispatcher:
         """Add a point, by its cost among the others, before the next decision. Thread-safe."""
         _check([point], self._table)
         self._offered.append(point)
+
+    def reaches(self, point: str | None, least_score: float) -> None:
+        """Refuse what no request can have: a point or a score that is not there."""
+        if point is not None and all(known.name != point for known in self._points):
+            raise unknown("point", point, [known.name for known in self._points])
+        best = max(known.score for known in self._points)
+        if best < least_score:
+            raise ElastiqError(f"no point reaches a score of {least_score:g}; the best is {best:g}")
+
+    def cheapest(self, least_score: float) -> str:
+        """The first point of a score, by cost; the best if there is none any more."""
+        good = (point.name for point in self._points if point.score >= least_score)
+        return next(good, max(self._points, key=lambda point: point.score).name)
 
     def decide(
         self,

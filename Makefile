@@ -14,7 +14,7 @@ demo: $(VENV)/.demo
 	$(BIN)/elastiq report $(DEMO)/perceiver.elastiq --replay $(DEMO)/burst.json -o $(DEMO)/report.html
 
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -34,7 +34,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[compile,openvino,tvm-build,tensorrt-rtx,zoo,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[compile,openvino,tvm-build,tensorrt-rtx,zoo,serve,dev]'
 	touch $@
 
 clean:

@@ -58,7 +58,7 @@ def choosing(waiting: int, load: Callable[[], Load | float]) -> Callable[[], flo
     def once() -> float:
         start = time.perf_counter()
         choice = chooser.decide(slacks, 0.02, 0.06)
-        chooser.learn(choice, next(noise) * choice.predicted / choice.correction)
+        chooser.learn(choice, next(noise) * choice.predicted / choice.factor)
         return time.perf_counter() - start
 
     return once

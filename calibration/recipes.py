@@ -59,6 +59,8 @@ class Recipe:
     ) -> ModelProto:
         """The QDQ graph of an FP32 graph."""
         chosen = self._chosen(model)
+        if not chosen:  # no names would mean every node to the quantizer
+            return self.rest(copy.deepcopy(model))
         with tempfile.TemporaryDirectory() as folder, _quiet():
             path = Path(folder) / "int8.onnx"
             quantize_static(

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from elastiq import archive, device, digest, drivers, manifest, plugins, samples
+from elastiq import archive, device, digest, drivers, heap, manifest, plugins, samples
 from elastiq.codec import decode
 from elastiq.drivers import Memory, Outputs, Ready, Remembering, Run
 from elastiq.errands import errands
@@ -181,11 +181,10 @@ class Bundle:
             pool.submit(load, point)
 
     def warm(self, point: str) -> None:
-        """Load a point and run it once: a first run is slower than what the table promises."""
+        """Load a point and run its engines: a first run is slower than what the table promises."""
         for stage in self.point(point).stages.values():
-            engine = self.engine(stage.engine)
-            with self._loading[stage.engine]:  # other points may be warmed at the same time
-                engine({spec.name: np.zeros(spec.shape, spec.dtype) for spec in stage.inputs})
+            zeros = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in stage.inputs}
+            self.engine(stage.engine)(zeros)
 
     def infer(self, inputs: Arrays, deadline: float | None = None) -> dict[str, np.ndarray]:
         """Answer one request within `deadline` seconds, at the best point that makes it.
@@ -266,7 +265,9 @@ class Bundle:
             self.path / WEIGHTS, self.threads, self.share, partial(self._trust, weights)
         )
         runner: Runner = plugins.load("elastiq.runners", record.runner, "runner")
-        return runner.load(inside(self.path, record.folder), options)
+        engine = runner.load(inside(self.path, record.folder), options)
+        heap.trim()
+        return engine
 
     def _trusted(self, name: str) -> Path:
         self._trust([name])

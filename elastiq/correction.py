@@ -1,5 +1,5 @@
 """What the latency table does not know of today, learnt from answers: how much slower engines
-run (a hot chip, a slower clock), and what comes on top of a run."""
+run (a hot chip, a slower clock, cold caches), and what comes on top of a run."""
 
 from __future__ import annotations
 
@@ -29,32 +29,53 @@ class Median:
 
 
 class Correction:
-    """How runs differ from what was measured.
+    """How runs differ from what was measured: `factor` times as long, and `added` seconds.
 
-    `factor` follows actual/predicted: slowly, within bounds, and back to 1 when it idles. `excess`
-    is by how much, as a share, the runs above it are longer, averaged over all.
+    A table is measured in a tight loop. Between other work a run begins with cold caches, which
+    adds about the same to every engine, while a slower clock makes all of them slower in
+    proportion. Runs of several engines tell one from the other; of one alone, both take their
+    share. What was learnt goes back to nothing when it idles. `excess` is by how much, as a share,
+    the runs above what is expected are longer, averaged over all. `scale` is a usual time of these
+    engines.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, scale: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.factor = 1.0
+        self.added = 0.0
         self.excess = 0.0
+        self._scale = scale
         self._clock = clock
         self._learnt = clock()
         self._median = Median(1.0)
 
-    def learn(self, actual: float, predicted: float) -> None:
+    def expected(self, measured: float) -> float:
+        """What a run takes now that was measured to take so long."""
+        return self.factor * measured + self.added
+
+    def learn(self, actual: float, measured: float) -> None:
         """Take in one run; one alone, however long, changes nothing."""
-        if not (0.0 < actual < inf and 0.0 < predicted < inf):
+        if not (0.0 < actual < inf and 0.0 < measured < inf):
             return
-        ratio = min(HIGHEST, max(LOWEST, self._median(actual / predicted)))
-        now = self._clock()
-        # What was learnt long ago says little: without forgetting, a bad minute would bar the
-        # costly points for ever, on a device where only they could show that it is over.
-        kept = 1.0 + (self.factor - 1.0) * 0.5 ** ((now - self._learnt) / HALF_LIFE)
-        self._learnt = now
-        self.factor = kept + WEIGHT * (ratio - kept)
-        over = min(HIGHEST, max(0.0, actual / (predicted * self.factor) - 1.0))
+        self._forget()
+        before = self.expected(measured)
+        ratio = min(HIGHEST, max(LOWEST, self._median(actual / before)))
+        error = WEIGHT * (ratio - 1.0) * before
+        size = measured / self._scale
+        share = 1.0 / (1.0 + size * size)  # the step of a normalised least mean squares filter
+        self.added = min(HIGHEST * self._scale, max(0.0, self.added + share * error))
+        rest = (before + error - self.added) / measured
+        self.factor = min(HIGHEST, max(LOWEST, rest))
+        over = min(HIGHEST, max(0.0, actual / self.expected(measured) - 1.0))
         self.excess += EXCESS_WEIGHT * (over - self.excess)
+
+    def _forget(self) -> None:
+        """What was learnt long ago says little: without this, a bad minute would bar the costly
+        points for ever, on a device where only they could show that it is over."""
+        now = self._clock()
+        kept = 0.5 ** ((now - self._learnt) / HALF_LIFE)
+        self._learnt = now
+        self.factor = 1.0 + (self.factor - 1.0) * kept
+        self.added *= kept
 
 
 class Extra:

@@ -9,7 +9,7 @@ from math import exp, inf, log
 from typing import Any, NamedTuple
 
 from elastiq.correction import NINETIETH, NINETY_NINTH, Correction, Extra
-from elastiq.errors import ElastiqError
+from elastiq.errors import ElastiqError, unknown
 from elastiq.latency import LatencyTable
 from elastiq.load import Load
 from elastiq.policies import Decision, Option, Policy, Situation
@@ -31,7 +31,8 @@ class Choice(NamedTuple):
     """What was chosen for one request, and everything that it was chosen from."""
 
     load: Load | float
-    correction: float
+    factor: float
+    added: float
     overhead: float
     rested: bool  # whether nothing had run for a while
     options: tuple[Option, ...]
@@ -59,8 +60,8 @@ class Choice(NamedTuple):
         load = self.load if isinstance(self.load, Load) else f"others {self.load:.0%}"
         return [
             f"load       {load}",
-            f"correction {self.correction:.2f} (what runs took, over what was measured), "
-            f"and {_spell(self.overhead)} beside the engine",
+            f"correction runs take {self.factor:.2f}x what was measured, and {_spell(self.added)}; "
+            f"{_spell(self.overhead)} beside the engine",
             f"queue      {len(slacks) - 1} behind; time left {', '.join(map(_spell, slacks))}",
             *(
                 f"{'>' if index == self.decision.index else ' '} {option.point:<{width}}"
@@ -84,7 +85,8 @@ class Choice(NamedTuple):
             "why": self.decision.why,
             "predicted": self.predicted,
             "load": self.load.as_dict() if isinstance(self.load, Load) else self.load,
-            "correction": self.correction,
+            "factor": self.factor,
+            "added": self.added,
             "overhead": self.overhead,
             "slacks": list(self.situation.slacks),
             "pace": self.situation.pace,
@@ -108,6 +110,7 @@ class _Known(NamedTuple):
     load: Load | float
     level: float
     factor: float
+    added: float
     excess: float
     overhead: float
     pace: float | None
@@ -133,14 +136,15 @@ class Dispatcher:
         self._table = table
         self._policy = policy
         self._load = load
-        self._correction = correction or Correction()
+        usual = sorted(table.of(point, 0.0).p50 for point in points)[len(points) // 2]
+        self._correction = correction or Correction(usual)
         self._beside, self._shifting, self._waking = Extra(), Extra(), Extra()
         self._clock = clock
         self._ended = -inf
         self._measured: dict[tuple[str, float], tuple[Option, ...]] = {}
         self._corrected: dict[tuple[float, ...], dict[str, tuple[Option, ...]]] = {}
         self._along: dict[tuple[int, float, tuple[str, ...]], float] = {}
-        self._known = _Known(0.0, 0.0, 1.0, 0.0, 0.0, None, 0.0, 0.0)
+        self._known = _Known(0.0, 0.0, 1.0, 0.0, 0.0, 0.0, None, 0.0, 0.0)
         self._options: dict[str, tuple[Option, ...]] = {}  # by kind of request
         self._renewed = -inf
         self._current: int | None = None
@@ -150,6 +154,19 @@ class Dispatcher:
         """Add a point, by its cost among the others, before the next decision. Thread-safe."""
         _check([point], self._table)
         self._offered.append(point)
+
+    def reaches(self, point: str | None, least_score: float) -> None:
+        """Refuse what no request can have: a point or a score that is not there."""
+        if point is not None and all(known.name != point for known in self._points):
+            raise unknown("point", point, [known.name for known in self._points])
+        best = max(known.score for known in self._points)
+        if best < least_score:
+            raise ElastiqError(f"no point reaches a score of {least_score:g}; the best is {best:g}")
+
+    def cheapest(self, least_score: float) -> str:
+        """The first point of a score, by cost; the best if there is none any more."""
+        good = (point.name for point in self._points if point.score >= least_score)
+        return next(good, max(self._points, key=lambda point: point.score).name)
 
     def decide(
         self,
@@ -170,7 +187,7 @@ class Dispatcher:
             self._adopt()
         if now - self._renewed > RENEWED:
             self._renew(now, pace)
-        load, _, factor, _, overhead, lately, waking, shifting = self._known
+        load, _, factor, added, _, overhead, lately, waking, shifting = self._known
         rested = now - self._ended > PAUSE
         situation = Situation(
             self._known.level,
@@ -186,7 +203,7 @@ class Dispatcher:
             decision = self._policy.choose(options, situation)
         else:
             decision = Decision(self._place(held), HELD)
-        return Choice(load, factor, overhead, rested, options, situation, decision, kind)
+        return Choice(load, factor, added, overhead, rested, options, situation, decision, kind)
 
     def learn(
         self, choice: Choice, took: float, beside: float = 0.0, ran: Sequence[str] = ()
@@ -196,10 +213,10 @@ class Dispatcher:
         self._beside.learn(beside)
         steady = choice.option.typical - choice.overhead
         if ran and len(self._points[choice.decision.index].ways(choice.kind)) > 1:
-            steady = self._expected(choice, tuple(ran)) * choice.correction
+            steady = self._expected(choice, tuple(ran)) * choice.factor + choice.added
         # A run that starts cold tells of both, and only together with others which it was.
         start = choice.situation.starting(choice.decision.index)
-        self._correction.learn(took - start, steady / choice.correction)
+        self._correction.learn(took - start, (steady - choice.added) / choice.factor)
         if choice.rested:
             self._waking.learn(took - steady)
         elif choice.situation.current not in (None, choice.decision.index):
@@ -228,13 +245,14 @@ class Dispatcher:
             load,
             _level(load.others if isinstance(load, Load) else load),
             _to(FACTOR_STEP, self._correction.factor),
+            _to(EXTRA_STEP, self._correction.added),
             _to(EXCESS_STEP, self._correction.excess),
             _to(EXTRA_STEP, self._beside.seconds),
             None if pace is None else exp(_to(PACE_STEP, log(max(SHORTEST, pace)))),
             _to(EXTRA_STEP, self._waking.seconds),
             _to(EXTRA_STEP, self._shifting.seconds),
         )
-        key = known[1:5]
+        key = known[1:6]
         if key not in self._corrected:
             if len(self._corrected) >= KEPT:
                 self._corrected.clear()
@@ -243,18 +261,9 @@ class Dispatcher:
 
     def _of_kind(self, kind: str) -> tuple[Option, ...]:
         """The options for requests of a kind, as they are now."""
-        _, level, factor, excess, overhead, *_ = self._known
+        _, level, factor, added, excess, overhead, *_ = self._known
         self._options[kind] = options = tuple(
-            Option(
-                point,
-                score,
-                typical * factor + overhead,
-                max(likely, typical * (1.0 + NINETIETH * excess)) * factor + overhead,
-                max(worst, typical * (1.0 + NINETY_NINTH * excess)) * factor + overhead,
-                max(mean, typical * (1.0 + excess)) * factor + overhead,
-                takes,
-            )
-            for point, score, typical, likely, worst, mean, takes in self._at(kind, level)
+            _corrected(option, factor, added, excess, overhead) for option in self._at(kind, level)
         )
         return options
 
@@ -282,6 +291,27 @@ class Dispatcher:
                 self._along.clear()
             self._along[key] = self._table.along(self._points[index], Counter(ran), level).p50
         return self._along[key]
+
+
+def _corrected(
+    option: Option, factor: float, added: float, excess: float, overhead: float
+) -> Option:
+    """An option as it is now. Beside bad runs as they were measured, those lately are looked at."""
+    point, score, typical, likely, worst, mean, takes = option
+    usual = typical * factor + added
+
+    def at_least(measured: float, seen: float) -> float:
+        return max(measured * factor + added, usual * (1.0 + seen * excess)) + overhead
+
+    return Option(
+        point,
+        score,
+        usual + overhead,
+        at_least(likely, NINETIETH),
+        at_least(worst, NINETY_NINTH),
+        at_least(mean, 1.0),
+        takes,
+    )
 
 
 def _check(points: Sequence[PointRecord], table: LatencyTable) -> None:

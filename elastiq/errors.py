@@ -30,6 +30,10 @@ class SessionLost(ElastiqError):
     """A session that was never begun, has ended, was idle for too long, or made room for others."""
 
 
+class WorkerClosed(ElastiqError):
+    """A request that came after its worker's end."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> ElastiqError:
     """The error for a name that does not exist, with the nearest that does."""
     known = sorted(known)

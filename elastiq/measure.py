@@ -16,6 +16,7 @@ AGREEING_WINDOWS = 3
 AGREEMENT = 0.10
 GLANCE_RUNS = 20
 ENOUGH_SAMPLES = 200
+ENOUGH_WINDOWS = 10  # in turns: what a machine does besides comes in spells longer than a window
 
 
 def measure(
@@ -73,7 +74,8 @@ def _agree(windows: list[list[float]]) -> bool:
 
 
 def _settled(windows: list[list[float]]) -> bool:
-    return _agree(windows) and sum(map(len, windows)) >= ENOUGH_SAMPLES
+    enough = len(windows) >= ENOUGH_WINDOWS and sum(map(len, windows)) >= ENOUGH_SAMPLES
+    return enough and _agree(windows)
 
 
 def _latency(first: float, windows: list[list[float]]) -> Latency:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from elastiq.dispatcher import Choice, Dispatcher
 from elastiq.drivers import Memory, Outputs
-from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull, SessionLost
+from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull, SessionLost, WorkerClosed
 from elastiq.latency import LatencyTable
 from elastiq.load import LoadMonitor
 from elastiq.policies import policy as find_policy
@@ -71,6 +71,13 @@ class Request:
     future: Future[Answer]
     session: str | None = None
     memory: Memory | None = None  # what was kept of that session by the name's owner of then
+    point: str | None = None  # the one to answer at, whatever the load
+    least_score: float = 0.0  # of the point that answers
+
+    @property
+    def choosy(self) -> bool:
+        """Whether it cannot be answered at just any point."""
+        return self.session is not None or self.point is not None or self.least_score > 0
 
     def expired(self, now: float) -> bool:
         return self.expires is not None and self.expires <= now
@@ -132,21 +139,29 @@ class Worker:
         self._remembering().end(session)
 
     def submit(
-        self, inputs: Arrays, deadline: float | None = None, session: str | None = None
+        self,
+        inputs: Arrays,
+        deadline: float | None = None,
+        session: str | None = None,
+        point: str | None = None,
+        least_score: float = 0.0,
     ) -> Future[Answer]:
-        """Queue a request to be answered within `deadline` seconds. Raises QueueFull, and
+        """Queue a request to be answered within `deadline` seconds, at the point that the policy
+        chooses, unless it wants a certain `point`, or at least a score. Raises QueueFull, and
         SessionLost for a session that is over."""
         if deadline is not None and isnan(deadline):
             raise ElastiqError("the deadline is not a number of seconds")
         now = time.perf_counter()
         expires = None if deadline is None else now + deadline
         memory = None if session is None else self._remembering().find(session)
-        request = Request(inputs, now, expires, Future(), session, memory)
+        if point is not None or least_score:
+            self._dispatcher.reaches(point, least_score)
+        request = Request(inputs, now, expires, Future(), session, memory, point, least_score)
         missed: list[Request] = []
         try:
             with self._changed:
                 if self._closed:
-                    raise ElastiqError("the worker is closed and takes no more requests")
+                    raise WorkerClosed("the worker is closed and takes no more requests")
                 self._follow_pace(now)
                 if len(self._queue) >= self._limit:
                     missed = self._make_room(now)
@@ -223,11 +238,12 @@ class Worker:
             if self._hopeless(request, choice, start):
                 self._give_up(request, memory, choice, start)
                 return
-            if choice.option.takes > 1:
+            if choice.option.takes > 1 and not request.choosy:
                 batch += self._companions(choice.option.takes - 1, start)
             self._last_run = start
             done = self._execute(choice.point, [one.inputs for one in batch], memory)
             took = time.perf_counter() - start
+            answered = list(zip(batch, done.answers, strict=True))
         except BaseException as e:  # whatever an engine raises is its requesters', not ours
             for one in batch:
                 _settle(one, e)
@@ -235,7 +251,7 @@ class Worker:
             del request, one
             batch.clear()
         else:
-            for one, answer in zip(batch, done.answers, strict=True):
+            for one, answer in answered:
                 if isinstance(answer, Exception):
                     _settle(one, answer)
                 else:
@@ -255,7 +271,11 @@ class Worker:
     ) -> Choice:
         given = None if request.expires is None else request.expires - request.arrived
         if memory is None:
-            return self._dispatcher.decide(slacks, pace, given)
+            choice = self._dispatcher.decide(slacks, pace, given, held=request.point)
+            if choice.option.score >= request.least_score:
+                return choice
+            enough = self._dispatcher.cheapest(request.least_score)
+            return self._dispatcher.decide(slacks, pace, given, held=enough)
         kind = memory.kind(request.inputs)
         if memory.point is None:
             # A session stays at its point, so the costliest request to come must fit there too.
@@ -275,7 +295,7 @@ class Worker:
         found: list[Request] = []
         missed: list[Request] = []
         with self._changed:
-            while self._queue and len(found) < room and self._queue[0].session is None:
+            while self._queue and len(found) < room and not self._queue[0].choosy:
                 request = self._queue.popleft()
                 if request.expired(now):
                     missed.append(request)

@@ -22,7 +22,7 @@ LONGEST = 1.5  # waits that are looked at: when the one behind is lost, others w
 STATES = 18
 CELLS = 180  # of `LONGEST`, for looking up what was found
 STEP = 0.3  # situations that differ by less, as logarithms, are one
-SHIFT_STEP = 0.1  # of what a change of points costs, as a share of an average run
+SHIFT_STEP = 0.2  # of what a change of points costs, as a share of an average run
 RAREST, FASTEST = 8.0, 0.02  # bounds of the time between arrivals, in times that one is given
 KEPT = 4096  # situations
 ROUNDS = 200
@@ -37,9 +37,9 @@ TO_CELLS = np.array(  # from values by wait to values by cell
     ]
 )
 
-# Scores, requests that runs take, how slow points are, how rare requests are, what a change of
-# points costs.
-Key = tuple[tuple[float, ...], tuple[int, ...], int, int, int]
+# Scores, requests that runs take, how slow points are, how far apart, how rare requests are, what a
+# change of points costs.
+Key = tuple[tuple[float, ...], tuple[int, ...], int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Values:
     waiting: list[list[float]]  # by the wait of the next request at the end of the run
     arriving: list[list[float]]  # by the time the run takes, where nobody waits at its beginning
     each: float  # what a request is worth on average
+    states: np.ndarray  # the same by the point that ran last and by wait, to begin the next from
 
 
 class Worth:
@@ -60,32 +61,62 @@ class Worth:
 
     def __init__(self) -> None:
         self._solved: dict[Key, Values] = {}
+        self._latest: Values | None = None
 
     def __call__(
-        self, options: tuple[Option, ...], given: float, pace: float, shifting: float
-    ) -> Values:
-        """What follows a run is worth; `pace` is the mean time between arrivals."""
-        cost, scores = sum(o.mean for o in options), tuple(o.score for o in options)
-        takes = tuple(o.takes for o in options)
+        self,
+        options: tuple[Option, ...],
+        given: float,
+        pace: float,
+        shifting: float,
+        hurry: bool = False,
+    ) -> tuple[Values, bool]:
+        """What follows a run is worth, and whether that was found for a situation like this one.
+
+        `pace` is the mean time between arrivals. In a hurry, what was found last has to do.
+        """
+        means = [o.mean for o in options]
+        cost, scores, takes = (
+            sum(means),
+            tuple(o.score for o in options),
+            tuple(o.takes for o in options),
+        )
         slow, rare = _level(cost / given), _level(min(RAREST, max(FASTEST, pace / given)))
         shift = round(shifting * len(options) / cost / SHIFT_STEP)
-        key = scores, takes, slow, rare, shift
-        if key not in self._solved:
+        key = scores, takes, slow, _level(min(means) / max(means)), rare, shift
+        found, latest = self._solved.get(key), self._latest
+        if latest is not None and len(latest.states) != len(options):
+            latest = None
+        if found is None and hurry and latest is not None:
+            return latest, False
+        if found is None:
             if len(self._solved) >= KEPT:
                 self._solved.clear()
             # The shape of the costs is that of the options that came first; their size varies.
-            self._solved[key] = solve(
-                options, cost / exp(STEP * slow), exp(STEP * rare), SHIFT_STEP * shift
+            found = self._solved[key] = solve(
+                options,
+                cost / exp(STEP * slow),
+                exp(STEP * rare),
+                SHIFT_STEP * shift,
+                None if latest is None else latest.states,
             )
-        return self._solved[key]
+        self._latest = found
+        return found, True
 
 
 def _level(ratio: float) -> int:
     return round(log(max(ratio, 1e-9)) / STEP)
 
 
-def solve(options: tuple[Option, ...], given: float, rarity: float, shift: float) -> Values:
-    """Value iteration, with refusing a request as one more choice.
+def solve(
+    options: tuple[Option, ...],
+    given: float,
+    rarity: float,
+    shift: float,
+    begin: np.ndarray | None = None,
+) -> Values:
+    """Value iteration, with refusing a request as one more choice, from the values of another
+    situation if there are any.
 
     `rarity` is the mean time between arrivals as a share of the time that requests are given, and
     `shift` what a change of points costs as a share of an average run.
@@ -109,21 +140,22 @@ def solve(options: tuple[Option, ...], given: float, rarity: float, shift: float
             part = (1.0 / _served(option.takes, rarity))[:, None]
             many = _moves_of_many(option.takes, done[:, place], rarity)
             moves[:, place] = part * many + (1.0 - part) * np.eye(STATES + 1)
-    value = np.zeros((len(options), STATES + 1))  # by the point that ran last, and by wait
-    for turn in range(ROUNDS):
+    # By the point that ran last, and by wait.
+    value = np.zeros((len(options), STATES + 1)) if begin is None else begin
+    for _ in range(ROUNDS):
         same, other = earned + HORIZON * (moves @ value[..., None])[..., 0]
         refused = HORIZON * value @ next_waits.T
         better = np.maximum(np.maximum(same, refused), other.max(axis=0))
         # Only differences count, and they are found long before the values are.
         gained = better - value
         value = better
-        each = float(gained.mean()) / HORIZON**turn
         if gained.max() - gained.min() < ENOUGH:
             break
     return Values(
         (HORIZON * value @ TO_CELLS).tolist(),
         (HORIZON * value @ next_waits.T @ TO_CELLS).tolist(),
-        each,
+        float((gained + (1.0 - HORIZON) * (value - gained)).mean()),
+        value,
     )
 
 

@@ -19,7 +19,13 @@ MAY_IMPORT = {
 }
 DEVICE_SIDE = {"numpy"}
 VENDOR = {"onnx", "onnxruntime", "openvino", "tvm", "tvm_ffi", "tensorrt", "tensorrt_rtx"}
-EXTRAS = {"archive.py": {"zstandard"}}  # what a file needs, loaded where it is used
+EXTRAS = {  # what a file needs that only some devices have
+    "archive.py": {"zstandard"},
+    "http.py": {"aiohttp"},
+    "grpc.py": {"grpc", "google"},
+    "metrics.py": {"prometheus_client"},
+    "running.py": {"aiohttp", "grpc"},
+}
 
 
 def files(room: str) -> list[Path]:

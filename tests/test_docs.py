@@ -55,6 +55,20 @@ def test_the_readmes_commands_run_as_they_stand(tmp_path, store_folder):
     assert "<svg" in (tmp_path / "report.html").read_text()
 
 
+def test_the_examples_of_the_drivers_run(family_bundle, tmp_path, monkeypatch):
+    """With tiny models in the place of those that the page is about."""
+    about = {"concatplexer": "packed", "tore": "glimpses", "adavit": "buckets"}
+    for name, tiny in about.items():
+        shutil.copytree(family_bundle(tiny), tmp_path / f"{name}.elastiq")
+    monkeypatch.chdir(tmp_path)
+    examples = re.findall(
+        r"^```python\n(.+?)^```", (ROOT / "docs" / "drivers.md").read_text(), re.S | re.M
+    )
+    assert len(examples) == 4
+    for example in examples:
+        exec(example, {})
+
+
 def test_the_makefile_has_the_commands_that_the_readme_names():
     make = shutil.which("make")
     if make is None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from compiler.passes.budget import LayersOf
 from compiler.passes.compile import BuiltEngine
 from compiler.passes.verify import SHIPPED, Verified, load_answers
@@ -28,6 +30,8 @@ from profiles import report
 from profiles.choice import Choice
 from targets.backends import backend
 
+SAMPLES_BYTES = 4 << 20  # of evaluation samples in a bundle
+LEAST_SAMPLES = 4
 STORE_ONLY = shutil.ignore_patterns("entry.json", "weights.json")
 
 
@@ -179,12 +183,19 @@ def _engine(built: BuiltEngine, verified: Verified) -> EngineRecord:
 def _samples(contents: _Contents) -> Samples:
     first = next(iter(contents.chosen.values()))
     inputs, _, _ = load_answers(first.reference)
+    count = _shipped(inputs)
     scores, outputs = {}, {}
     for name, verified in contents.chosen.items():
         _, answers, marks = load_answers(verified.answers)
-        scores[name] = marks[:SHIPPED]
-        outputs[name] = {key: array[:SHIPPED] for key, array in answers.items()}
-    return Samples(inputs, scores, outputs)
+        scores[name] = marks[:count]
+        outputs[name] = {key: array[:count] for key, array in answers.items()}
+    return Samples({name: array[:count] for name, array in inputs.items()}, scores, outputs)
+
+
+def _shipped(inputs: Mapping[str, np.ndarray]) -> int:
+    """How many samples travel along: so many that they do not outweigh the engines."""
+    each = sum(array[:1].nbytes for array in inputs.values())
+    return max(LEAST_SAMPLES, min(SHIPPED, SAMPLES_BYTES // each))
 
 
 def _engine_folder(key: str) -> str:

@@ -118,7 +118,8 @@ def compile(
             if (graph.path, graph.precision) in first:
                 made.append(replace(first[graph.path, graph.precision], graph=graph))
                 continue
-            with progress.task(f"compile {graph.point} {graph.precision} {name}") as task:
+            where = str(graph.point) if graph.stage == "main" else f"{graph.point} {graph.stage}"
+            with progress.task(f"compile {where} {graph.precision} {name}") as task:
                 one, task.cached = _one(graph, chosen, store, terms or Terms())
                 task.note = one.words if isinstance(one, Failure) else ""
             made.append(one)

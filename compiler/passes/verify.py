@@ -29,12 +29,13 @@ from elastiq.records import Point, Quality, Route
 from profiles import paired
 from profiles.choice import Candidate
 
-REVISION = 3  # of what this pass finds in the same answers
+REVISION = 4  # of what this pass finds in the same model and engines
 ANSWERS = "answers.npz"
 SHIPPED = 256  # samples whose inputs are kept, to travel with the bundle
 QUALITY = "quality.json"
 ROUTES = "routes.json"
 REHEARSED = 4  # requests whose every stage is held against torch's
+TIPS = 0.01  # of the samples: where stages decide, rounding may tip a decision for another answer
 Answers = dict[str, np.ndarray]
 
 
@@ -220,6 +221,7 @@ def _reference(model: SourceModel, point: Point, truth: Path | None, store: Stor
         "point": point.name,
         "states": {name: state_digest(stage.module) for name, stage in stages.items()},
         "truth": truth.name if truth else "",
+        "revision": REVISION,
         "torch": torch.__version__,
     }
 
@@ -252,7 +254,8 @@ def _verify(
         for engine in engines.values():
             engine.close()
     _, expected, expected_scores = load_answers(reference / ANSWERS)
-    quality = _compare(recorder.outputs, expected, scores, expected_scores, str(variant))
+    tips = TIPS if len(engines) > 1 else 0.0
+    quality = _compare(recorder.outputs, expected, scores, expected_scores, str(variant), tips)
     quality = replace(quality, max_error=max(quality.max_error, apart))
     _save(folder, {}, recorder.outputs, scores)
     (folder / QUALITY).write_text(json.dumps(plain(quality)))
@@ -324,12 +327,19 @@ def _agree(answers: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 
 def _compare(
-    actual: Answers, expected: Answers, scores: np.ndarray, wanted: np.ndarray, where: str
+    actual: Answers,
+    expected: Answers,
+    scores: np.ndarray,
+    wanted: np.ndarray,
+    where: str,
+    tips: float,
 ) -> Quality:
-    errors = np.concatenate(_errors(actual, expected, where))
+    found = _errors(actual, expected, where)
+    errors = np.concatenate([one.ravel() for one in found])
+    worst = np.max([one.reshape(len(one), -1).max(1) for one in found], axis=0)  # of each sample
     agreement = min(float(_agree(actual[name], truth).mean()) for name, truth in expected.items())
     return Quality(
-        max_error=float(errors.max()),
+        max_error=float(np.quantile(worst, 1.0 - tips, method="higher")),
         mean_error=float(errors.mean()),
         agreement=agreement,
         score=float(scores.mean()),
@@ -347,7 +357,7 @@ def _errors(actual: Answers, expected: Answers, where: str) -> list[np.ndarray]:
         if answer.shape != truth.shape or not np.isfinite(answer).all():
             raise EngineError(f"{where}: output {name!r} is not finite or of the wrong shape")
         scale = max(float(np.abs(truth).max()), 1e-6)
-        found.append(np.abs(answer.astype(np.float64) - truth).ravel() / scale)
+        found.append(np.abs(answer.astype(np.float64) - truth) / scale)
     return found
 
 
@@ -366,7 +376,8 @@ def _batches(model: SourceModel, point: Point, ready: Ready) -> bool:
             for first in (0, 1)
         )
         return all(
-            np.allclose(both[0][name][1:], single[0][name], rtol=1e-3, atol=1e-4)
+            len(both[0][name]) == 2
+            and np.allclose(both[0][name][1:], single[0][name], rtol=1e-3, atol=1e-4)
             for name in single[0]
         )
     except Exception:  # a static module may fail on a batch in any way

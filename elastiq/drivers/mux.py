@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ class Mux:
     MIXES = True
 
     def inputs(self, stages: Inputs, request: Arrays | None = None) -> tuple[TensorSpec, ...]:
-        return tuple(replace(spec, shape=(1, *spec.shape[1:])) for spec in stages[STAGE])
+        return _of_one(stages[STAGE])
 
     def takes(self, stages: Inputs) -> int:
         return stages[STAGE][0].shape[0]
@@ -39,6 +40,11 @@ class Mux:
 
     def rehearse(self, run: Run, request: Arrays) -> None:
         self.answer(run, [request])
+
+
+@lru_cache  # it is asked for at every request
+def _of_one(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    return tuple(replace(spec, shape=(1, *spec.shape[1:])) for spec in specs)
 
 
 def driver(settings: Mapping[str, Any]) -> Mux:

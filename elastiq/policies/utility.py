@@ -21,9 +21,9 @@ NONE_FITS = -1
 WORDS = "worth most to all: {:.1f} ms left, {} behind, one arriving every {:.2f} ms"
 LATE = "the fastest: none is in time within {:.1f} ms"
 
-# Of an option: its index; its score if in time surely, likely or typically; its p50, p90 and p99;
-# its mean in cells; and how many it takes.
-_Known = tuple[int, float, float, float, float, float, float, int, int]
+# Of an option: its index; its score if in time surely, likely or typically; by how much it is more
+# a second between these; its p50, p90 and p99; its mean in cells; and how many it takes.
+_Known = tuple[int, float, float, float, float, float, float, float, float, int, int]
 # Options, time between arrivals, time given, what a shift costs.
 _Key = tuple[int, float | None, int, float]
 
@@ -47,23 +47,26 @@ class Utility:
             return Decision(best, "the most accurate: no deadline")
         given = min(LONGEST_GIVEN, max(SHORTEST, given))
         key = id(options), pace, round(log(given) / GIVEN_STEP), shifting
-        plan = self._plans.get(key)
-        if plan is None or plan.options is not options:
-            plan = self._plan(options, key)
         left = inf if slacks[0] is None else slacks[0]
         behind = len(slacks) - 1
+        plan = self._plans.get(key)
+        if plan is None or plan.options is not options or (not plan.own and not behind):
+            plan = self._plan(options, key, hurry=behind > 0)
         best = plan.best(slacks, given, current, self.stay, waking, shifting)
         if best == NONE_FITS:
             return Decision(_fastest(options, len(slacks)), LATE, (1e3 * left,))
         return Decision(best, WORDS, (1e3 * left, behind, 1e3 * (pace or inf)))
 
-    def _plan(self, options: tuple[Option, ...], key: _Key) -> _Plan:
+    def _plan(self, options: tuple[Option, ...], key: _Key, hurry: bool) -> _Plan:
+        """The plan for a situation. To find a new one takes as long as a request does: while some
+        wait, that of the last situation has to do."""
         if len(self._plans) >= PLANS:
             self._plans.clear()
         _, pace, level, shifting = key
         given = exp(GIVEN_STEP * level)
-        values = self._worth(options, given, inf if pace is None else pace, shifting)
-        plan = self._plans[key] = _Plan(options, given, values, inf if pace is None else pace)
+        every = inf if pace is None else pace
+        values, own = self._worth(options, given, every, shifting, hurry)
+        plan = self._plans[key] = _Plan(options, given, values, every, own)
         return plan
 
 
@@ -78,6 +81,10 @@ def _fastest(options: tuple[Option, ...], waiting: int) -> int:
     )
 
 
+def _rise(worth: float, seconds: float) -> float:
+    return worth / seconds if seconds > 0.0 else 0.0
+
+
 def _within(slack: float | None, late: float) -> float:
     return inf if slack is None else slack - late
 
@@ -87,9 +94,10 @@ class _Plan:
     than a run."""
 
     def __init__(
-        self, options: tuple[Option, ...], given: float, values: Values, pace: float
+        self, options: tuple[Option, ...], given: float, values: Values, pace: float, own: bool
     ) -> None:
         self.options = options
+        self.own = own  # found for this situation, and not for the last
         self._values = values
         self._pace = max(pace, SHORTEST)
         self._packs = any(option.takes > 1 for option in options)
@@ -101,6 +109,8 @@ class _Plan:
                 option.score,
                 option.score * LIKELY,
                 option.score * TYPICAL,
+                _rise(option.score * (1.0 - LIKELY), option.worst - option.likely),
+                _rise(option.score * (LIKELY - TYPICAL), option.likely - option.typical),
                 option.typical,
                 option.likely,
                 option.worst,
@@ -131,15 +141,21 @@ class _Plan:
         left_there = left_here - shifting
         best, highest = NONE_FITS, -inf
         for known in self._options:
-            index, surely, likely, maybe, typical, nine, worst, run, _ = known
-            if index == current:
-                within, done, worth = left_here, here, stay
+            index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes = known
+            if index == current:  # half a run is half a reason to stay
+                within, done, worth = left_here, here, stay * min(1.0, waiting / takes)
             else:
                 within, done, worth = left_there, there, 0.0
             if self._packs and waiting > 1:
-                worth += self._together(known, slacks, given, left - within)
+                late = waking if index == current else waking + shifting
+                worth += self._together(known, slacks, given, late)
             elif typical <= within:
-                worth += surely if worst <= within else likely if nine <= within else maybe
+                if worst <= within:
+                    worth += surely
+                elif nine <= within:
+                    worth += likely + steep * (within - nine)
+                else:
+                    worth += maybe + steeper * (within - typical)
                 worth += after[index][run + done]
             else:
                 continue
@@ -152,14 +168,18 @@ class _Plan:
     ) -> float:
         """What a run is worth that answers several. Those first in line who cannot be in time with
         it will be refused, and make it one for those behind them."""
-        index, surely, likely, maybe, typical, nine, worst, run, takes = known
+        index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes = known
         worth, first = 0.0, 0
         while first < len(slacks) and typical > _within(slacks[first], late):
             first += 1
         for slack in slacks[first : first + takes]:
             within = _within(slack, late)
-            if typical <= within:
-                worth += surely if worst <= within else likely if nine <= within else maybe
+            if worst <= within:
+                worth += surely
+            elif nine <= within:
+                worth += likely + steep * (within - nine)
+            elif typical <= within:
+                worth += maybe + steeper * (within - typical)
         gone = min(first + takes, len(slacks))
         if first == gone:
             return -inf

@@ -15,6 +15,7 @@ from calibration.layers import QUANTIZERS, give_back
 from calibration.layers import quantized as layers
 from calibration.recipes import RECIPES, Recipe, exact_bits
 from compiler.passes import quantize, trace
+from compiler.passes.feed import Feeds
 from compiler.progress import silent
 from elastiq.device import Device
 from targets import graphs
@@ -132,13 +133,13 @@ def fp32(tiny, store):
 @pytest.fixture(scope="module", params=RECIPES)
 def quantized(tiny, store, fp32, request):
     method = quantize.Method(request.param)
-    return quantize.quantize(tiny, fp32, tiny.calibration(), method, store, silent())
+    return quantize.quantize(fp32, Feeds(tiny, tiny.calibration()), method, store, silent())
 
 
 @pytest.fixture(scope="module")
 def halved(tiny, store, fp32):
     method = quantize.Method("nvidia")
-    return quantize.quantize(tiny, fp32, tiny.calibration(), method, store, silent())
+    return quantize.quantize(fp32, Feeds(tiny, tiny.calibration()), method, store, silent())
 
 
 def int8_weights(graph):
@@ -216,3 +217,15 @@ def test_tensorrts_graph_answers_as_the_model_does_and_gives_layers_back(halved,
         assert np.linalg.norm(answers(mixed, images) - truth) < 0.05 * size
         whole = give_back(model, twin, layers(model))
         assert np.linalg.norm(answers(whole, images) - truth) < 0.005 * size
+
+
+@pytest.mark.parametrize("name", ["portable", "cpu"])
+def test_where_nothing_is_to_be_quantized_nothing_is(name):
+    """A constant times data, as a question to tokens is, and no other product."""
+    value = onnx.helper.make_tensor_value_info
+    ask = onnx.numpy_helper.from_array(np.ones((2, 3), np.float32), "ask")
+    node = onnx.helper.make_node("MatMul", ["ask", "x"], ["y"])
+    ends = [[value("x", 1, [3, 4])], [value("y", 1, [2, 4])]]
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "main", *ends, [ask]))
+    feeds = CalibrationData(({"x": np.ones((3, 4), np.float32)},))
+    assert RECIPES[name].quantize(model, feeds) == model

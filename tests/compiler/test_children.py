@@ -44,7 +44,7 @@ FALLS = [
     ("raise", {}, "crash", "KeyError: 'tables'"),
     ("crash", {}, "crash", "by SIGABRT: free(): invalid pointer"),
     ("exit", {}, "crash", "exit code 3"),
-    ("hang", {"seconds": 1.0}, "time", "longer than 1 s"),
+    ("hang", {"seconds": 3.0}, "time", "longer than 3 s"),
     ("hoard", {"memory": 0.5}, "memory", "ran out of memory"),
 ]
 
@@ -71,7 +71,7 @@ def test_a_build_goes_on_without_the_engine_and_tells_why(
 def test_what_failed_is_tried_again_only_when_asked(traced, own_store, does):
     def tasks(retry):
         progress = Progress(0, silent=True)
-        asked = terms(does, seconds=1.0, retry=retry)
+        asked = terms(does, seconds=3.0, retry=retry)
         compile(traced, ("elsewhere", "onnxruntime"), own_store, progress, asked)
         return [task.label for task in progress.tasks if not task.cached]
 

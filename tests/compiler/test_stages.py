@@ -51,6 +51,15 @@ def test_traffic_is_replayed_and_every_answer_is_one_that_was_verified(
     assert "<svg" in page.read_text()
 
 
+def test_every_sample_was_answered(family, family_bundle):
+    count = {"packed": 50, "glimpses": 40, "buckets": 60}[family]
+    with device_side.open(family_bundle(family)) as bundle:
+        assert {engine.quality.samples for engine in bundle.manifest.engines} == {count}
+        samples = bundle.samples()
+        for outputs in samples.outputs.values():
+            assert outputs["logits"].shape == (count, 5)
+
+
 def test_what_the_model_says_of_itself_travels_with_it(family, family_bundle):
     model = source.load(f"{MODELS / family}.py:{family.capitalize()}")
     found = manifest.read(family_bundle(family))

@@ -126,6 +126,21 @@ def test_a_failing_run_fails_all_who_were_in_it_and_nobody_else(packing, engine)
         assert futures[2].result(PATIENCE).outputs["y"] == 2
 
 
+def test_an_answer_too_few_is_an_error_for_all_and_the_worker_goes_on(packing, engine):
+    def forgetful(point, requests, memory=None):
+        done = engine(point, requests)
+        return done._replace(answers=done.answers[:1])
+
+    with Worker(packing("fixed", point="images=2"), forgetful) as worker:
+        first, futures = while_busy(worker, engine, [1, 2, 3])
+        engine.may_run.set()
+        assert first.result(PATIENCE).outputs["y"] == 0
+        for future in futures[:2]:
+            with pytest.raises(ValueError, match="zip"):
+                future.result(PATIENCE)
+        assert futures[2].result(PATIENCE).outputs["y"] == 3
+
+
 actions = st.lists(
     st.one_of(
         st.tuples(st.just("submit"), st.none() | st.sampled_from([-1.0, 0.0005, 1.1, 3.0, 10.0])),

@@ -12,17 +12,18 @@ times = st.floats(allow_nan=True, allow_infinity=True)
 @given(st.lists(st.tuples(times, times, st.floats(0, 1e6))))
 def test_it_stays_within_bounds_whatever_it_is_told(runs):
     now = [0.0]
-    correction = Correction(lambda: now[0])
-    for actual, predicted, pause in runs:
+    correction = Correction(1.0, lambda: now[0])
+    for actual, measured, pause in runs:
         now[0] += pause
-        correction.learn(actual, predicted)
+        correction.learn(actual, measured)
+        assert 0.0 <= correction.added <= HIGHEST
         assert LOWEST <= correction.factor <= HIGHEST
         assert 0.0 <= correction.excess <= HIGHEST
 
 
 @given(st.floats(1e-6, 1e6))
 def test_one_run_alone_changes_nothing(ratio):
-    correction = Correction(lambda: 0.0)
+    correction = Correction(1.0, lambda: 0.0)
     correction.learn(ratio, 1.0)
     assert correction.factor == 1.0
     for _ in range(10):
@@ -30,32 +31,43 @@ def test_one_run_alone_changes_nothing(ratio):
     assert correction.factor == pytest.approx(1.0)
 
 
-@given(st.floats(LOWEST, HIGHEST))
-def test_it_finds_a_lasting_slowdown(ratio):
-    correction = Correction(lambda: 0.0)
+@given(st.floats(LOWEST, HIGHEST), st.floats(0.1, 10.0))
+def test_it_finds_a_lasting_slowdown(ratio, measured):
+    correction = Correction(1.0, lambda: 0.0)
     for _ in range(100):
-        correction.learn(ratio * 0.01, 0.01)
-    assert correction.factor == pytest.approx(ratio, rel=0.01)
+        correction.learn(ratio * measured, measured)
+    assert correction.expected(measured) == pytest.approx(ratio * measured, rel=0.01)
+
+
+@given(st.floats(0.8, 2.0), st.floats(0.0, 1.0))
+def test_runs_of_several_engines_tell_a_slower_clock_from_a_cold_start(factor, added):
+    correction = Correction(1.0, lambda: 0.0)
+    for turn in range(4000):
+        measured = (0.5, 1.0, 2.0)[turn // 5 % 3]
+        correction.learn(factor * measured + added, measured)
+    for measured in (0.5, 1.0, 2.0):
+        expected = factor * measured + added
+        assert correction.expected(measured) == pytest.approx(expected, rel=0.02)
 
 
 def test_it_goes_back_to_one_in_time():
     now = [0.0]
-    correction = Correction(lambda: now[0])
+    correction = Correction(1.0, lambda: now[0])
     for _ in range(100):
         correction.learn(3.0, 1.0)
-    learnt = correction.factor
+    learnt = correction.expected(1.0)
     now[0] += 10 * HALF_LIFE
     correction.learn(3.0, 1.0)
-    assert correction.factor < 1.3 < learnt
+    assert correction.expected(1.0) < 1.3 < learnt
 
 
 def test_it_tells_a_spread_from_a_slowdown():
-    steady, spread = Correction(lambda: 0.0), Correction(lambda: 0.0)
+    steady, spread = Correction(1.0, lambda: 0.0), Correction(1.0, lambda: 0.0)
     for turn in range(400):
         steady.learn(1.5, 1.0)
         spread.learn(3.0 if turn % 10 == 0 else 1.0, 1.0)
-    assert steady.factor == pytest.approx(1.5, rel=0.01) and steady.excess < 0.02
-    assert spread.factor == pytest.approx(1.0, rel=0.05)
+    assert steady.expected(1.0) == pytest.approx(1.5, rel=0.01) and steady.excess < 0.02
+    assert spread.expected(1.0) == pytest.approx(1.0, rel=0.05)
     assert spread.excess == pytest.approx(0.2, rel=0.5)  # one in ten is longer by 2
 
 

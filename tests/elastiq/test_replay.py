@@ -89,6 +89,27 @@ def test_an_answer_that_verification_did_not_see_is_wrong(fixed, samples, spoil)
     assert report.effective_accuracy == report.accuracy == 0.0
 
 
+def test_an_answer_in_company_counts_for_what_it_comes_to(fixed, samples):
+    """Its numbers are others than verification saw; where its largest stands tells what it says."""
+
+    def moved(name, inputs):
+        return {"y": 1.5 * answer(name, inputs)["y"]}
+
+    def other(name, inputs):
+        return {"y": -answer(name, inputs)["y"]}
+
+    moments = np.linspace(0, 0.1, 10)
+    report = replay({"a": fixed(moved)}, moments, samples, 10.0, mixes=True)["a"]
+    assert (report.differing, report.in_time) == (0, 10)
+    assert report.accuracy == pytest.approx(0.84)
+    report = replay({"a": fixed(other)}, moments, samples, 10.0, mixes=True)["a"]
+    assert report.differing > 0
+    # The others say what q=4 said in verification, and were scored as it was.
+    assert report.accuracy == pytest.approx(0.70 * (10 - report.differing) / 10)
+    report = replay({"a": fixed(moved)}, moments, samples, 10.0)["a"]
+    assert report.differing == 10
+
+
 def test_an_output_that_is_missing_is_wrong_too(fixed, samples):
     worker = fixed(lambda name, inputs: {})
     assert replay({"a": worker}, np.zeros(3), samples, 10.0)["a"].differing == 3

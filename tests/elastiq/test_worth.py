@@ -77,7 +77,12 @@ def test_a_shift_makes_it_worth_to_be_at_the_right_point(make):
 
 def test_like_situations_are_solved_once(make, monkeypatch):
     solved = []
-    monkeypatch.setattr("elastiq.worth.solve", lambda *given: solved.append(given))
+
+    def counted(*given):
+        solved.append(given)
+        return solve(*given)
+
+    monkeypatch.setattr("elastiq.worth.solve", counted)
     worth, options = Worth(), make.options((1.0, 0.6), (2.0, 0.9))
     for pace in (1.00, 1.01, 1.02):
         worth(options, GIVEN, pace, 0.0)
@@ -87,6 +92,25 @@ def test_like_situations_are_solved_once(make, monkeypatch):
     assert len(solved) == 3
     worth(tuple(option._replace(takes=2) for option in options), GIVEN, 3.0, 1.0)
     assert len(solved) == 4
+
+
+def test_in_a_hurry_what_was_found_last_has_to_do(make):
+    worth, options = Worth(), make.options((1.0, 0.6), (2.0, 0.9))
+    first, own = worth(options, GIVEN, 1.0, 0.0, hurry=True)
+    assert own  # there was no other
+    assert worth(options, GIVEN, 4.0, 0.0, hurry=True) == (first, False)
+    second, own = worth(options, GIVEN, 4.0, 0.0)
+    assert own and second is not first
+    assert worth(options, GIVEN, 4.0, 0.0, hurry=True) == (second, True)
+
+
+def test_it_matters_little_where_the_search_begins(make):
+    options = make.options((1.0, 0.6), (2.0, 0.9))
+    other = solve(options, GIVEN, 1.0, 0.0)
+    fresh, warm = (solve(options, GIVEN, 0.3, 0.0, begin) for begin in (None, other.states))
+    difference = np.array(fresh.waiting) - np.array(warm.waiting)
+    assert np.ptp(difference) < 0.02  # only differences count
+    assert fresh.each == pytest.approx(warm.each, abs=0.01)
 
 
 def test_one_at_a_time_is_the_least_of_many():

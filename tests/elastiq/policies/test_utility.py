@@ -40,8 +40,8 @@ def test_whoever_waits_behind_counts(make):
 
 def test_a_chance_counts_for_what_it_is(make):
     sure, risky = make.options(FAST)[0], make.options((2.0, 0.9))[0]
-    risky = risky._replace(typical=1.0, likely=5.0, worst=6.0)  # in time half of the time
-    assert pick((sure, risky), [4.0]) == 0
+    risky = risky._replace(typical=1.0, likely=5.0, worst=6.0)  # in time half of the time at least
+    assert pick((sure, risky), [1.5]) == 0
     assert pick((sure, risky), [5.5]) == 1  # nine times in ten
 
 
@@ -146,6 +146,18 @@ def test_a_place_that_nobody_takes_is_worth_nothing(make):
     options = make.options((1.0, 0.90, 4), (1.0, 0.91, 1))
     assert pick(options, [4.0]) == 1
     assert pick(options, [2.2] * 8, pace=0.5, given=4.0) == 0
+
+
+def test_those_without_a_deadline_are_packed_with_those_who_have_one(make):
+    options = make.options(*PACKED)
+    waiting = [None, *[2.0] * 7]
+    assert options[pick(options, waiting, pace=0.5, given=4.0)].takes == 4
+    assert options[pick(options, [None, None], pace=RARELY, given=4.0)].takes == 1
+
+
+def test_a_lone_request_is_no_reason_to_go_on_for_four(make):
+    options = make.options((1.0, 0.900, 4), (0.9, 0.902, 1))
+    assert pick(options, [4.0], current=0, given=4.0) == 1
 
 
 def test_company_that_comes_too_late_counts_for_nothing(make):

@@ -1,0 +1,46 @@
+"""The parameters of a request: `deadline_ms`, `point`, `min_accuracy`, and those of sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+from elastiq.errors import ElastiqError
+from elastiq.server.models import Wishes
+
+DEADLINE, POINT, LEAST = "deadline_ms", "point", "min_accuracy"
+SEQUENCE, START, END = "sequence_id", "sequence_start", "sequence_end"
+
+
+def read(parameters: Mapping[str, Any], deadline: float | None) -> Wishes:
+    """What a request wishes; `deadline` in seconds where it names none. Others are not ours."""
+    if DEADLINE in parameters:
+        deadline = _number(parameters, DEADLINE) / 1000.0
+    sequence = parameters.get(SEQUENCE)
+    return Wishes(
+        deadline=deadline,
+        point=_text(parameters, POINT),
+        least_score=_number(parameters, LEAST) if LEAST in parameters else 0.0,
+        session=str(sequence) if sequence else None,  # 0 and "" are none, in the protocol
+        begins=bool(parameters.get(START)),
+        ends=bool(parameters.get(END)),
+    )
+
+
+def _number(parameters: Mapping[str, Any], name: str) -> float:
+    value = parameters[name]
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if isinstance(value, bool) or not isfinite(number) or number < 0:
+        raise ElastiqError(f"parameter {name} is {value!r}; it must be a number, not below 0")
+    return number
+
+
+def _text(parameters: Mapping[str, Any], name: str) -> str | None:
+    value = parameters.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ElastiqError(f"parameter {name} is {value!r}; it must be a text")
+    return value

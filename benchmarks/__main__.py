@@ -12,6 +12,7 @@ from benchmarks.harness import publish
 
 ALL = (
     "elasticity",
+    "families",
     "quantization",
     "ranges",
     "precision",

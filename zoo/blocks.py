@@ -6,21 +6,26 @@ from torch.nn import functional as F
 
 
 class ConvStem(nn.Module):
-    """An image as tokens: two overlapping convolutions down to 8x8 patches, plus learnt positions.
+    """An image as tokens: two overlapping convolutions, plus learnt positions.
+
+    A token stands for a patch of twice the `stride`.
 
     Overlap, because a patch grid cuts small figures apart, and a model of this size would spend
     its training on putting them together again.
     """
 
-    def __init__(self, channels: int, dim: int, image: int) -> None:
+    def __init__(self, channels: int, dim: int, image: int, stride: int = 4) -> None:
         super().__init__()
-        self.coarse = nn.Conv2d(channels, dim // 3, 7, stride=4, padding=3)
+        self.coarse = nn.Conv2d(channels, dim // 3, 7, stride=stride, padding=3)
         self.patches = nn.Conv2d(dim // 3, dim, 3, stride=2, padding=1)
-        self.positions = nn.Parameter(0.02 * torch.randn((image // 8) ** 2, dim))
+        self.positions = nn.Parameter(0.02 * torch.randn((image // (2 * stride)) ** 2, dim))
 
     def forward(self, image: Tensor) -> Tensor:
-        patches = self.patches(F.gelu(self.coarse(image)))
-        return patches.flatten(2).transpose(1, 2) + self.positions
+        return self.content(image) + self.positions
+
+    def content(self, image: Tensor) -> Tensor:
+        """The tokens before it is said where they stand."""
+        return self.patches(F.gelu(self.coarse(image))).flatten(2).transpose(1, 2)
 
 
 class PatchEmbedding(nn.Module):
@@ -38,12 +43,14 @@ class PatchEmbedding(nn.Module):
 class Attention(nn.Module):
     """Multi-head attention of `x` to `context`; self-attention where they are the same tensor."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, width: int | None = None) -> None:
+        """`width` is that of a head, if the heads do not share the dimensions out."""
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(dim, dim)
-        self.key_value = nn.Linear(dim, 2 * dim)
-        self.out = nn.Linear(dim, dim)
+        inner = heads * width if width else dim
+        self.query = nn.Linear(dim, inner)
+        self.key_value = nn.Linear(dim, 2 * inner)
+        self.out = nn.Linear(inner, dim)
 
     def forward(self, x: Tensor, context: Tensor, bias: Tensor | None = None) -> Tensor:
         """`bias` is added to the scores: [heads, tokens of x, tokens of context]."""

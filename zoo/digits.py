@@ -9,7 +9,7 @@ uneven, noisy paper. Pixels are float32 from 0 (paper) to 1 (ink).
 
 from collections.abc import Iterator
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -24,8 +24,8 @@ SLOTS = 9
 EMPTY = CLASSES  # what stands in a slot that holds no digit
 
 _TEST_DIGITS = 500
-_WINDOW = 28  # pixels drawn around a slot; windows overlap, as the slots are 18 pixels apart
-_STEP = (SIDE - _WINDOW) // 2
+WINDOW = 28  # pixels drawn around a slot; windows overlap, as the slots are 18 pixels apart
+_STEP = (SIDE - WINDOW) // 2
 _COUNTS = (0, 0, 0, 1, 1, 2, 3, 2, 4)  # the first n say which of the drawn classes fill n slots
 
 
@@ -63,46 +63,67 @@ def digits(part: str) -> Digits:
     return Digits(scans, np.cumsum(sizes) - sizes, sizes)
 
 
+class Draw(Protocol):
+    """Makes `n` new canvases from the digits of `part`."""
+
+    def __call__(self, part: str, n: int, rng: np.random.Generator) -> Batch: ...
+
+
 def canvases(part: str, n: int, rng: np.random.Generator) -> Batch:
     """`n` new canvases from the digits of `part`."""
-    bank = digits(part)
     label, slots = _arrange(n, rng)
+    image = render(part, slots, SIDE, rng)
+    return Batch(image, torch.from_numpy(label), torch.from_numpy(slots))
+
+
+def render(part: str, slots: np.ndarray, side: int, rng: np.random.Generator) -> Tensor:
+    """Canvases of `side` pixels that hold a square of `slots`, given as [n, slots] classes."""
+    bank = digits(part)
+    n, count = slots.shape
+    across = round(count**0.5)
+    step = (side - WINDOW) // (across - 1)
     drawn = np.where(slots == EMPTY, 0, slots)
     ink = np.where(slots == EMPTY, 0, rng.uniform(0.5, 1, slots.shape))
-    figures = _draw(_scans(bank, drawn, rng), ink, rng, size=(14, 21), turn=0.3, shift=3)
-    clutter = _draw(_distractors(bank, n, rng), _sparse(n, rng), rng, (7, 15), np.pi, 9)
-    canvas = _paper(n, rng)
-    for slot in range(SLOTS):
-        y, x = (slot // 3) * _STEP, (slot % 3) * _STEP
-        window = canvas[:, y : y + _WINDOW, x : x + _WINDOW]
+    figures = draw(scans(bank, drawn, rng), ink, rng, size=(14, 21), turn=0.3, shift=3)
+    clutter = draw(
+        distractors(bank, (n, count), rng), sparse((n, count), rng), rng, (7, 15), np.pi, 9
+    )
+    canvas = paper(n, side, rng)
+    for slot in range(count):
+        y, x = (slot // across) * step, (slot % across) * step
+        window = canvas[:, y : y + WINDOW, x : x + WINDOW]
         torch.maximum(window, clutter[:, slot], out=window)
         torch.maximum(window, figures[:, slot], out=window)
-    canvas += 0.05 * torch.from_numpy(rng.standard_normal(canvas.shape, dtype=np.float32))
-    return Batch(canvas.clamp_(0, 1)[:, None], torch.from_numpy(label), torch.from_numpy(slots))
+    return noisy(canvas, rng)
 
 
 def test_set(n: int = 4000) -> Batch:
     """The fixed test canvases, from test digits only; a smaller `n` gives the first of them."""
-    rng = np.random.default_rng(2)
-    chunks = [canvases("test", 500, rng) for _ in range(-(-n // 500))]
+    return fixed(canvases, "test", n, seed=2)
+
+
+def fixed(draw: Draw, part: str, n: int, seed: int) -> Batch:
+    """The same `n` canvases at each call, and the first of them for a smaller `n`."""
+    rng = np.random.default_rng(seed)
+    chunks = [draw(part, 500, rng) for _ in range(-(-n // 500))]
     return Batch(*(torch.cat(parts)[:n] for parts in zip(*chunks, strict=True)))
 
 
 class Canvases(IterableDataset[Batch]):
     """Endless batches of new training canvases, the same ones for the same seed."""
 
-    def __init__(self, batch: int, seed: int) -> None:
-        self.batch, self.seed = batch, seed
+    def __init__(self, batch: int, seed: int, draw: Draw = canvases) -> None:
+        self.batch, self.seed, self.draw = batch, seed, draw
 
     def __iter__(self) -> Iterator[Batch]:
         rng = np.random.default_rng((1, self.seed))
         while True:
-            yield canvases("train", self.batch, rng)
+            yield self.draw("train", self.batch, rng)
 
 
 def slot_places() -> Tensor:
     """The centres of the slots in the unit square, row by row."""
-    line = (torch.arange(3) * _STEP + _WINDOW / 2) / SIDE
+    line = (torch.arange(3) * _STEP + WINDOW / 2) / SIDE
     return torch.cartesian_prod(line, line)
 
 
@@ -114,52 +135,59 @@ def _arrange(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return classes[:, 0], rng.permuted(slots, axis=1)
 
 
-def _scans(bank: Digits, classes: np.ndarray, rng: np.random.Generator) -> Tensor:
+def scans(bank: Digits, classes: np.ndarray, rng: np.random.Generator) -> Tensor:
     """A random scan of each class: [*classes.shape, 8, 8]."""
     pick = rng.integers(0, bank.sizes[classes])
     return bank.scans[torch.from_numpy(bank.starts[classes] + pick)]
 
 
-def _distractors(bank: Digits, n: int, rng: np.random.Generator) -> Tensor:
-    """For each slot half a digit, or a straight stroke."""
-    scans = _scans(bank, rng.integers(0, CLASSES, (n, SLOTS)), rng)
-    scans[..., 4:] = 0
+def distractors(bank: Digits, shape: tuple[int, int], rng: np.random.Generator) -> Tensor:
+    """Half a digit, or a straight stroke: [*shape, 8, 8]."""
+    halves = scans(bank, rng.integers(0, CLASSES, shape), rng)
+    halves[..., 4:] = 0
     stroke = torch.zeros(8, 8)
     stroke[1:7, 3] = 1
-    return torch.where(torch.from_numpy(rng.random((n, SLOTS, 1, 1)) < 0.4), stroke, scans)
+    return torch.where(torch.from_numpy(rng.random((*shape, 1, 1)) < 0.4), stroke, halves)
 
 
-def _sparse(n: int, rng: np.random.Generator) -> np.ndarray:
-    """How dark each distractor is; about two in five slots have none."""
-    return rng.uniform(0.3, 0.8, (n, SLOTS)) * (rng.random((n, SLOTS)) < 0.6)
+def sparse(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """How dark each distractor is; about two in five are not there."""
+    return rng.uniform(0.3, 0.8, shape) * (rng.random(shape) < 0.6)
 
 
-def _draw(
+def draw(
     scans: Tensor,
     ink: np.ndarray,
     rng: np.random.Generator,
     size: tuple[float, float],
     turn: float,
     shift: float,
+    window: int = WINDOW,
 ) -> Tensor:
     """Each scan in a window of its own, `size` pixels high, turned and shifted at random."""
     shape = scans.shape[:2]
-    scale = _WINDOW / rng.uniform(*size, shape)
+    scale = window / rng.uniform(*size, shape)
     wide, angle = rng.uniform(0.85, 1.2, shape), rng.uniform(-turn, turn, shape)
     shear = rng.uniform(-0.2, 0.2, shape)
-    dx, dy = rng.uniform(-shift, shift, (2, *shape)) * 2 / _WINDOW
+    dx, dy = rng.uniform(-shift, shift, (2, *shape)) * 2 / window
     cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
     # affine_grid wants the inverse map, from window to scan, both with coordinates in -1..1.
     a, b, c, d = cos * wide, (sin + shear * cos) * wide, -sin, cos - shear * sin
     inverse = np.stack([a, b, -(a * dx + b * dy), c, d, -(c * dx + d * dy)], -1)
     theta = torch.from_numpy(inverse.astype(np.float32)).view(-1, 2, 3)
-    grid = F.affine_grid(theta, [len(theta), 1, _WINDOW, _WINDOW], align_corners=False)
+    grid = F.affine_grid(theta, [len(theta), 1, window, window], align_corners=False)
     drawn = F.grid_sample(scans.reshape(-1, 1, 8, 8), grid, align_corners=False)
     dark = torch.from_numpy(ink.astype(np.float32))
-    return drawn.view(*shape, _WINDOW, _WINDOW) * dark[..., None, None]
+    return drawn.view(*shape, window, window) * dark[..., None, None]
 
 
-def _paper(n: int, rng: np.random.Generator) -> Tensor:
+def paper(n: int, side: int, rng: np.random.Generator) -> Tensor:
     """Unevenly lit paper: a coarse random field, smoothed up to the canvas."""
     coarse = torch.from_numpy(rng.uniform(0, 0.3, (n, 1, 4, 4)).astype(np.float32))
-    return F.interpolate(coarse, SIDE, mode="bilinear", align_corners=True)[:, 0].contiguous()
+    return F.interpolate(coarse, side, mode="bilinear", align_corners=True)[:, 0].contiguous()
+
+
+def noisy(canvas: Tensor, rng: np.random.Generator) -> Tensor:
+    """The canvas with grain, as one channel."""
+    canvas += 0.05 * torch.from_numpy(rng.standard_normal(canvas.shape, dtype=np.float32))
+    return canvas.clamp_(0, 1)[:, None]

@@ -142,10 +142,12 @@ class SlotReader(nn.Module):
 class Recipe:
     """What `zoo.train` needs to know: the modules to train and the loss of one step."""
 
+    data = digits
+    steps = 9000
     batch = 64
     learning_rate = 2e-3
 
-    def __init__(self, control: bool = False) -> None:
+    def __init__(self, control: str = "") -> None:
         """The control never sees fewer than all queries, so it shows what nesting buys."""
         self.perceiver = Perceiver(SMALL)
         self.reader = SlotReader(SMALL)
@@ -160,7 +162,7 @@ class Recipe:
     def trained(self) -> nn.ModuleList:
         return nn.ModuleList([self.perceiver, self.reader])
 
-    def loss(self, batch: digits.Batch, rng: np.random.Generator) -> Tensor:
+    def loss(self, batch: digits.Batch, rng: np.random.Generator, progress: float) -> Tensor:
         latents = self.perceiver.latents(batch.image, int(rng.choice(self.drawn)))
         logits = self.perceiver.head(latents.mean(1))
         slots = self.reader(latents).flatten(0, 1)

@@ -19,13 +19,24 @@ from torch.utils.data import DataLoader
 
 from zoo import digits
 
-FAMILIES = ("perceiver",)  # each is a module of the zoo with a class `Recipe`
+# Each is a module of the zoo with a class `Recipe`.
+FAMILIES = ("perceiver", "patchmerger", "vit", "concatplexer", "adavit", "tore")
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 
 
-class Recipe(Protocol):
-    """What a family brings; `control=True` builds the one it is compared with."""
+class Data(Protocol):
+    """A task: a module of the zoo that draws canvases."""
 
+    canvases: digits.Draw
+
+    def test_set(self, n: int) -> digits.Batch: ...
+
+
+class Recipe(Protocol):
+    """What a family brings; made with the name of a control, the one it is compared with."""
+
+    data: Data
+    steps: int  # unless told otherwise
     batch: int
     learning_rate: float
 
@@ -33,7 +44,11 @@ class Recipe(Protocol):
     def model(self) -> nn.Module: ...  # what the checkpoint keeps
     @property
     def trained(self) -> nn.Module: ...  # `model` and what only its training needs
-    def loss(self, batch: digits.Batch, rng: np.random.Generator) -> Tensor: ...
+
+    def loss(self, batch: digits.Batch, rng: np.random.Generator, progress: float) -> Tensor:
+        """`progress` goes from 0 to 1 over the run."""
+        ...
+
     def accuracy(self, test: digits.Batch) -> dict[str, float]: ...
 
 
@@ -51,15 +66,16 @@ def train(recipe: Recipe, steps: int, seed: int, marks: int) -> list[Mark]:
     """AdamW, warmed up, then along a cosine to nearly zero; returns the curve."""
     rng = np.random.default_rng(seed)
     # A process of its own draws the canvases ahead, so that training never waits for them.
-    loader = DataLoader(digits.Canvases(recipe.batch, seed), batch_size=None, num_workers=1)
-    peek = digits.test_set(250)
+    canvases = digits.Canvases(recipe.batch, seed, recipe.data.canvases)
+    loader = DataLoader(canvases, batch_size=None, num_workers=1)
+    peek = recipe.data.test_set(250)
     optimizer, schedule = _optimizer(recipe, steps)
     recipe.trained.train()
     losses: list[float] = []
     curve: list[Mark] = []
     start = time.monotonic()
     for step, batch in zip(range(1, steps + 1), loader, strict=False):
-        loss = recipe.loss(batch, rng)
+        loss = recipe.loss(batch, rng, step / steps)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(recipe.trained.parameters(), 1.0)
@@ -128,9 +144,15 @@ def _progress(step: int, steps: int, losses: list[float], elapsed: float) -> Non
 
 @click.command()
 @click.argument("family", type=click.Choice(FAMILIES))
-@click.option("--steps", default=9000, show_default=True, help="Training steps.")
+@click.option("--steps", type=int, help="Training steps.  [default: the family's own]")
 @click.option("--seed", default=0, show_default=True, help="Seed of weights, data and draws.")
-@click.option("--control", is_flag=True, help="Train what the family is compared with instead.")
+@click.option(
+    "--control",
+    is_flag=False,
+    flag_value="control",
+    default="",
+    help="Train what the family is compared with instead; a name where there are several.",
+)
 @click.option("--samples", default=4000, show_default=True, help="Test canvases at the end.")
 @click.option("--marks", default=15, show_default=True, help="Points of the training curve.")
 @click.option("--threads", default=2, show_default=True, help="Cores; rounding depends on it.")
@@ -142,9 +164,9 @@ def _progress(step: int, steps: int, losses: list[float], elapsed: float) -> Non
 )
 def main(
     family: str,
-    steps: int,
+    steps: int | None,
     seed: int,
-    control: bool,
+    control: str,
     samples: int,
     marks: int,
     threads: int,
@@ -152,16 +174,17 @@ def main(
 ) -> None:
     """Train FAMILY and write FAMILY.safetensors and FAMILY.json, the record of the run.
 
-    The control's record is FAMILY-control.json; its weights are not kept.
+    A control's record is FAMILY-control.json, or FAMILY-NAME.json; its weights are not kept.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     recipe: Recipe = importlib.import_module(f"zoo.{family}").Recipe(control)
+    steps = steps or recipe.steps
     start = time.monotonic()
     curve = train(recipe, steps, seed, marks)
     seconds = time.monotonic() - start
     round_to_half(recipe.model)
-    accuracy = test_accuracy(recipe, digits.test_set(samples))
+    accuracy = test_accuracy(recipe, recipe.data.test_set(samples))
     print(f"test, n={samples}: {_line(accuracy)}", file=sys.stderr)
     record: dict[str, Any] = {
         "command": _command(family, steps, seed, control),
@@ -175,8 +198,8 @@ def main(
     _save(output, family, control, recipe, record, curve)
 
 
-def _command(family: str, steps: int, seed: int, control: bool) -> str:
-    flag = " --control" if control else ""
+def _command(family: str, steps: int, seed: int, control: str) -> str:
+    flag = {"": "", "control": " --control"}.get(control, f" --control {control}")
     return f"python -m zoo.train {family} --steps {steps} --seed {seed}{flag}"
 
 
@@ -188,7 +211,7 @@ def _versions() -> dict[str, str]:
 def _save(
     output: Path,
     family: str,
-    control: bool,
+    control: str,
     recipe: Recipe,
     record: dict[str, Any],
     curve: list[Mark],
@@ -201,7 +224,7 @@ def _save(
         }
         weights = {name: tensor.half() for name, tensor in recipe.model.state_dict().items()}
         save_file(weights, output / f"{family}.safetensors", metadata)
-    name = f"{family}-control.json" if control else f"{family}.json"
+    name = f"{family}-{control}.json" if control else f"{family}.json"
     text = json.dumps(record | {"curve": [asdict(mark) for mark in curve]}, indent=2)
     (output / name).write_text(text + "\n")
 

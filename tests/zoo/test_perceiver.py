@@ -25,9 +25,9 @@ def record(name: str) -> dict:
 
 
 def test_gradients_reach_every_parameter() -> None:
-    recipe = Recipe(control=True)  # the control uses all queries at each step
+    recipe = Recipe("control")  # the control uses all queries at each step
     batch = digits.canvases("train", 8, np.random.default_rng(0))
-    recipe.loss(batch, np.random.default_rng(0)).backward()
+    recipe.loss(batch, np.random.default_rng(0), 0.5).backward()
     for name, parameter in recipe.trained.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 

@@ -7,12 +7,12 @@ import pytest
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
-from zoo.train import main
+from zoo.train import FAMILIES, main
 
 
-def run(output: Path, *flags: str) -> None:
+def run(output: Path, *flags: str, family: str = "perceiver") -> None:
     short = ["--steps", "20", "--marks", "2", "--samples", "100", "--output", str(output)]
-    result = CliRunner().invoke(main, ["perceiver", *short, *flags], catch_exceptions=False)
+    result = CliRunner().invoke(main, [family, *short, *flags], catch_exceptions=False)
     assert result.exit_code == 0, result.output
 
 
@@ -40,6 +40,20 @@ def test_the_same_seed_gives_the_same_weights(first: Path, tmp_path: Path) -> No
 def test_the_control_leaves_a_record_but_no_weights(tmp_path: Path) -> None:
     run(tmp_path, "--control", "--steps", "4")
     assert [path.name for path in tmp_path.iterdir()] == ["perceiver-control.json"]
+
+
+@pytest.mark.parametrize("control", [False, True])
+@pytest.mark.parametrize("family", FAMILIES[1:])
+def test_every_family_and_its_control_can_be_trained(
+    family: str, control: bool, tmp_path: Path
+) -> None:
+    run(tmp_path, "--steps", "3", "--marks", "1", *["--control"] * control, family=family)
+    name = f"{family}-control" if control else family
+    record = json.loads((tmp_path / f"{name}.json").read_text())
+    flag = " --control" if control else ""
+    assert record["command"] == f"python -m zoo.train {family} --steps 3 --seed 0{flag}"
+    assert len(record["curve"]) == 1
+    assert record["test_accuracy"]
 
 
 def test_an_unknown_family_is_refused_with_the_known_ones() -> None:

@@ -1,0 +1,455 @@
+"""A vision transformer that decides for each image which patches, heads and blocks it needs.
+
+The masked model is trained as in https://arxiv.org/abs/2111.15668, from a dense one: before each
+block from the second on, the class token decides on heads and branches, each patch on itself. That
+only masks. To be faster in fact, this departs from the paper: every decision is then hoisted
+behind the first block, so that one policy network makes them all; the policies seen on validation
+images are gathered into a few nested buckets; and each bucket becomes a backbone of its own, from
+which heads and branches are removed, and which is given the best tokens only.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zoo import digits, family
+from zoo.blocks import Attention, Block
+from zoo.digits import Batch
+from zoo.family import Arrays, Predict
+from zoo.glyphs import WHOLE
+from zoo.vit import SMALL, DenseViT, Size, ViT
+
+COVERED = (0.3, 0.6, 0.9, 1.0)  # the share of validation images that a bucket is enough for
+TEMPERATURE = 5.0
+TARGETS = (0.5, 0.5, 0.3)  # of the usage of heads, branches and patches
+REALISTIC = Size(224, 3, 16, 384, SMALL.layers, SMALL.heads, 1000)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What each image uses: scores above zero before `choose`, zeros and ones after it."""
+
+    heads: Tensor  # [n, blocks, heads]
+    branches: Tensor  # [n, blocks, 2]: attention, MLP
+    keep: Tensor  # [n, patches], or [n, blocks, patches] before the decision is hoisted
+
+    @property
+    def gates(self) -> Tensor:
+        """Heads and branches as one row for each image: [n, blocks * (heads + 2)].
+
+        A head counts only where its branch is used, and attention only where a head of it is.
+        """
+        heads = torch.minimum(self.heads, self.branches[..., :1])
+        attention = torch.minimum(self.branches[..., :1], heads.amax(-1, keepdim=True))
+        return torch.cat([heads, attention, self.branches[..., 1:]], -1).flatten(1)
+
+    def choose(self, training: bool) -> "Policy":
+        return Policy(*(_choose(scores, training) for scores in self.parts))
+
+    @property
+    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.heads, self.branches, self.keep
+
+    def shuffled(self) -> "Policy":
+        """As much in use, but at random: other blocks, other heads of them, other patches."""
+        blocks = torch.rand(self.heads.shape[:2]).argsort(1)[..., None]
+        heads = torch.rand_like(self.heads).argsort(2)
+        return Policy(
+            self.heads.gather(1, blocks.expand_as(self.heads)).gather(2, heads),
+            self.branches.gather(1, blocks.expand_as(self.branches)),
+            self.keep.gather(1, torch.rand_like(self.keep).argsort(1)),
+        )
+
+    def usage_loss(self) -> Tensor:
+        """How far the mean usage is from what it shall be, weighted as the paper's code does."""
+        off = zip(self.parts, TARGETS, strict=True)
+        heads, branches, keep = (choice.mean() - target for choice, target in off)
+        return 2 * heads.abs() + 2 * branches.abs() + 2 * keep.square()
+
+
+def _choose(scores: Tensor, training: bool) -> Tensor:
+    """Zero or one; in training drawn by a Gumbel-sigmoid, with the gradient of the soft one."""
+    hard = (scores > 0).to(scores)
+    if not training:
+        return hard
+    uniform = torch.rand_like(scores).clamp(1e-6, 1 - 1e-6)
+    soft = ((scores + uniform.logit()) / TEMPERATURE).sigmoid()
+    return (soft > 0.5).to(soft) + soft - soft.detach()
+
+
+def masked(block: Block, x: Tensor, heads: Tensor, branches: Tensor, keep: Tensor) -> Tensor:
+    """The block as if heads, branches and tokens that are not used were not there."""
+    y = block.norm_attention(x)
+    attending = branches[:, 0] * heads.amax(-1)  # without any head there is no attention
+    x = x + _among(block.attention, y, heads, keep) * attending[:, None, None]
+    return x + block.mlp(block.norm_mlp(x)) * branches[:, 1, None, None]
+
+
+def _among(attention: Attention, y: Tensor, heads: Tensor, keep: Tensor) -> Tensor:
+    """Self-attention of the heads in use, to the tokens that are kept."""
+    key, value = attention.key_value(y).chunk(2, dim=-1)
+    query, key, value = (
+        z.unflatten(-1, (attention.heads, -1)).transpose(1, 2)
+        for z in (attention.query(y), key, value)
+    )
+    scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
+    weights = scores.softmax(-1) * keep[:, None, None]
+    weights = weights / weights.sum(-1, keepdim=True)
+    seen = (weights @ value) * heads[..., None, None]
+    return attention.out(seen.transpose(1, 2).flatten(2))
+
+
+class AdaViT(nn.Module):
+    """A vision transformer, the heads that decide what of it is used, and its buckets."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.size, self.vit = size, ViT(size)
+        deciding = size.layers - 1
+        self.gate = nn.ModuleList(nn.Linear(size.dim, size.heads + 2) for _ in range(deciding))
+        self.keep = nn.ModuleList(nn.Linear(size.dim, 1) for _ in range(deciding))
+        for linear in (*self.gate, *self.keep):
+            nn.init.constant_(linear.bias, 3.0)  # training starts from nearly all of it
+        gates = deciding * (size.heads + 2)
+        patches = size.side**2
+        self.register_buffer("bucket_gates", torch.ones(len(COVERED), gates))
+        spread = torch.arange(1, len(COVERED) + 1) / len(COVERED)
+        self.register_buffer("bucket_tokens", (patches * spread).round())
+        self.register_buffer("bucket_share", torch.full((len(COVERED),), 1 / len(COVERED)))
+
+    @property
+    def buckets(self) -> list[dict[str, Any]]:
+        """What a driver must know of each bucket, cheapest first."""
+        rows = zip(self.bucket_tokens, self.bucket_gates, self.bucket_share, strict=True)
+        return [
+            {
+                "stage": f"bucket{number}",
+                "tokens": int(tokens),
+                "gates": [int(gate) for gate in gates],
+                "share": round(float(share), 3),
+            }
+            for number, (tokens, gates, share) in enumerate(rows)
+        ]
+
+    def begin(self, image: Tensor) -> Tensor:
+        """The tokens behind the stem and the first block: [n, 1 + patches, dim]."""
+        return self.vit.blocks[0](self.vit.tokens(image))
+
+    def policy(self, x: Tensor) -> Policy:
+        """Every decision from the state behind the first block; a patch is kept for good or not."""
+        x = _normal(x)
+        gates = torch.stack([gate(x[:, 0]) for gate in self.gate], 1)
+        keep = self.keep[0](x[:, 1:]).squeeze(-1)
+        return Policy(gates[..., :-2], gates[..., -2:], keep)
+
+    def step_by_step(self, image: Tensor) -> tuple[Tensor, Policy]:
+        """As in the paper: each block is decided on just before it. Logits, and what was chosen."""
+        x, chosen = self.begin(image), []
+        for block, gate, keep in zip(self.vit.blocks[1:], self.gate, self.keep, strict=True):
+            y = _normal(x)
+            scores, patches = gate(y[:, 0]), keep(y[:, 1:]).squeeze(-1)
+            choice = Policy(scores[:, :-2], scores[:, -2:], patches).choose(self.training)
+            x = masked(block, x, choice.heads, choice.branches, _with_class_token(choice.keep))
+            chosen.append(choice.parts)
+        together = Policy(*(torch.stack(parts, 1) for parts in zip(*chosen, strict=True)))
+        return self.vit.answer(x[:, 0]), together
+
+    def with_policy(self, x: Tensor, chosen: Policy) -> Tensor:
+        """The logits from the state behind the first block, with what is not chosen masked."""
+        keep = _with_class_token(chosen.keep)
+        for i, block in enumerate(self.vit.blocks[1:]):
+            x = masked(block, x, chosen.heads[:, i], chosen.branches[:, i], keep)
+        return self.vit.answer(x[:, 0])
+
+    def bucket_of(self, policy: Policy, largest: int | None = None) -> Tensor:
+        """For each image the smallest bucket that has all it asks for, or else the largest."""
+        last = len(self.bucket_gates) - 1
+        gates = (policy.gates > 0)[:, None]
+        tokens = (policy.keep > 0).sum(1)[:, None]
+        enough = (self.bucket_gates >= gates).all(-1) & (self.bucket_tokens >= tokens)
+        smallest = torch.where(enough.any(1), enough.to(torch.uint8).argmax(1), last)
+        return smallest if largest is None else smallest.clamp(max=largest)
+
+    def as_bucket(self, policy: Policy, bucket: Tensor) -> Policy:
+        """What is used of an image in a bucket: its gates, and the best tokens it has room for."""
+        gates = self.bucket_gates[bucket].unflatten(1, (-1, self.size.heads + 2))
+        rank = policy.keep.argsort(1, descending=True).argsort(1)
+        keep = (rank < self.bucket_tokens[bucket][:, None]).to(gates)
+        return Policy(gates[..., :-2], gates[..., -2:], keep)
+
+    def used(self, x: Tensor, largest: int | None = None) -> Policy:
+        """What is used of each image in its bucket, none larger than `largest`."""
+        policy = self.policy(x)
+        return self.as_bucket(policy, self.bucket_of(policy, largest))
+
+    def forward(self, image: Tensor, largest: int | None = None) -> Tensor:
+        """The logits, by the policy, in buckets no larger than `largest`."""
+        x = self.begin(image)
+        return self.with_policy(x, self.used(x, largest))
+
+    @torch.no_grad()
+    def gather(self, policies: list[Policy]) -> None:
+        """Make nested buckets of the policies that were seen, each enough for a share of them.
+
+        Gates join in the order of how often they are used. Of the buckets that are enough for a
+        share, and hold the one before, the one with the fewest gates times tokens is taken.
+        """
+        gates = torch.cat([policy.gates > 0 for policy in policies]).float()
+        tokens = torch.cat([(policy.keep > 0).sum(1) for policy in policies])
+        branch = torch.zeros(self.size.layers - 1, self.size.heads + 2)
+        branch[:, -2:] = 1e-6  # between equals, a branch before its heads
+        order = (gates.mean(0) + branch.flatten()).argsort(descending=True)
+        last = (gates[:, order] * torch.arange(1, len(order) + 1)).amax(1)  # the last one needed
+        count, room = 1, 1
+        for bucket, share in enumerate(COVERED):
+            count, room = _smallest(last, tokens, share, count, room, len(order))
+            self.bucket_gates[bucket] = 0
+            self.bucket_gates[bucket, order[:count]] = 1
+            self.bucket_tokens[bucket] = room
+        found = torch.cat([self.bucket_of(policy) for policy in policies])
+        self.bucket_share.copy_(found.bincount(minlength=len(COVERED)) / len(found))
+
+
+def _smallest(
+    last: Tensor, tokens: Tensor, share: float, count: int, room: int, gates: int
+) -> tuple[int, int]:
+    """The fewest gates and tokens, no fewer than given, that are enough for a share of images."""
+    found = (gates, int(tokens.max()))
+    for some in range(count, gates + 1):
+        fits = tokens[last <= some].sort().values
+        needed = int(np.ceil(share * len(tokens)))
+        if len(fits) >= needed:
+            least = max(room, int(fits[needed - 1]))
+            found = min(found, (some, least), key=lambda size: size[0] * size[1])
+    return found
+
+
+def _normal(x: Tensor) -> Tensor:
+    """As decisions are made on it: else they grow with the tokens, from block to block."""
+    return F.layer_norm(x, x.shape[-1:])
+
+
+def _with_class_token(keep: Tensor) -> Tensor:
+    return F.pad(keep, (1, 0), value=1.0)
+
+
+class PolicyStage(nn.Module):
+    """Stem, first block and every decision."""
+
+    def __init__(self, network: AdaViT) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        x = self.network.begin(image)
+        policy = self.network.policy(x)
+        return {"cls": x[:, :1], "tokens": x[:, 1:], "keep": policy.keep, "usage": policy.gates}
+
+
+class Bucket(nn.Module):
+    """The blocks behind the first one, without the heads and branches that a bucket has not."""
+
+    def __init__(self, network: AdaViT, bucket: int) -> None:
+        super().__init__()
+        gates = network.bucket_gates[bucket].bool().view(-1, network.size.heads + 2)
+        blocks = network.vit.blocks[1:]
+        self.blocks = nn.Sequential(*(Sliced(b, g) for b, g in zip(blocks, gates, strict=True)))
+        self.norm, self.head = network.vit.norm, network.vit.head
+
+    def forward(self, cls: Tensor, tokens: Tensor) -> dict[str, Tensor]:
+        x = self.blocks(torch.cat([cls, tokens], 1))
+        return {"logits": self.head(self.norm(x[:, 0]))}
+
+
+class Sliced(nn.Module):
+    """What is left of a block; whole parts keep their weights' storage."""
+
+    def __init__(self, block: Block, gates: Tensor) -> None:
+        super().__init__()
+        heads, (attention, mlp) = gates[:-2], gates[-2:]
+        self.attention = self.mlp = None
+        if attention and heads.any():
+            self.norm_attention = block.norm_attention
+            self.attention = _with_heads(block.attention, heads)
+        if mlp:
+            self.norm_mlp, self.mlp = block.norm_mlp, block.mlp
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.attention is not None:
+            y = self.norm_attention(x)
+            x = x + self.attention(y, y)
+        if self.mlp is not None:
+            x = x + self.mlp(self.norm_mlp(x))
+        return x
+
+
+@torch.no_grad()
+def _with_heads(attention: Attention, heads: Tensor) -> Attention:
+    """The attention with some of its heads; the very same one if with all."""
+    if heads.all():
+        return attention
+    dim = attention.out.in_features
+    rows = heads.repeat_interleave(dim // attention.heads)
+    sliced = Attention(dim, int(heads.sum()), dim // attention.heads)
+    for ours, theirs, kept in (
+        (sliced.query, attention.query, rows),
+        (sliced.key_value, attention.key_value, rows.repeat(2)),
+    ):
+        ours.weight.copy_(theirs.weight[kept])
+        ours.bias.copy_(theirs.bias[kept])
+    sliced.out.weight.copy_(attention.out.weight[:, rows])
+    sliced.out.bias.copy_(attention.out.bias)
+    return sliced
+
+
+class Recipe:
+    """From a dense start: step by step as in the paper, then hoisted, then in buckets."""
+
+    data = WHOLE
+    steps = 1600
+    batch = 64
+    learning_rate = 1e-3
+    hoisted, bucketed = 0.25, 0.55  # of the run, when these begin
+
+    def __init__(self, control: str = "") -> None:
+        """The control learns to do with as much, chosen at random."""
+        self.model = self.trained = AdaViT(SMALL)
+        if control:
+            family.restore(self.model, "adavit")
+        family.restore(self.model.vit, "vit")
+        self.random, self.gathered = bool(control), bool(control)
+
+    def loss(self, batch: Batch, rng: np.random.Generator, progress: float) -> Tensor:
+        if progress < self.hoisted and not self.random:
+            logits, chosen = self.model.step_by_step(batch.image)
+            return F.cross_entropy(logits, batch.label) + chosen.usage_loss()
+        if progress < self.bucketed and not self.random:
+            x = self.model.begin(batch.image)
+            chosen = self.model.policy(x).choose(training=True)
+            logits = self.model.with_policy(x, chosen)
+            return F.cross_entropy(logits, batch.label) + chosen.usage_loss()
+        return F.cross_entropy(self._in_buckets(batch, rng), batch.label)
+
+    def _in_buckets(self, batch: Batch, rng: np.random.Generator) -> Tensor:
+        """The decisions stand; the backbones get used to them, now and then to a smaller one."""
+        if not self.gathered:
+            self._gather()
+        last = len(COVERED) - 1
+        largest = last if rng.random() < 0.5 else int(rng.integers(last))
+        with torch.no_grad():
+            x = self.model.begin(batch.image)
+            used = self.model.used(x, largest)
+        return self.model.with_policy(x, used.shuffled() if self.random else used)
+
+    def _gather(self) -> None:
+        validation = digits.fixed(WHOLE.canvases, "train", 2000, seed=4)
+        with torch.no_grad():
+            self.model.gather(
+                [
+                    self.model.policy(self.model.begin(part.image))
+                    for part in family.in_parts(validation, 250)
+                ]
+            )
+        self.gathered = True
+
+    def accuracy(self, test: Batch) -> dict[str, float]:
+        """Top-1 with each bucket as the largest allowed, and with as much used at random."""
+        right: dict[str, list[np.ndarray]] = {}
+        for part in family.in_parts(test, 250):
+            x = self.model.begin(part.image)
+            for largest in range(len(COVERED)):
+                used = self.model.used(x, largest)
+                if not self.random:
+                    scores = family.right(self.model.with_policy(x, used), part.label)
+                    right.setdefault(f"bucket{largest}", []).append(scores)
+            logits = self.model.with_policy(x, used.shuffled())
+            right.setdefault("random", []).append(family.right(logits, part.label))
+        return {name: round(np.concatenate(parts).mean(), 4) for name, parts in right.items()}
+
+
+class ElasticAdaViT:
+    """The network as Elastiq's model contract sees it; here with random weights and images."""
+
+    name = "adavit"
+    driver = "cascade"
+
+    def __init__(self, network: AdaViT) -> None:
+        self.network, self.size = network.eval(), network.size
+        self._stages: dict[str, tuple[nn.Module, dict[str, Tensor]]] = {
+            "policy": (PolicyStage(network).eval(), {"image": self._example(*self.size.shape(1))})
+        }
+        for number, bucket in enumerate(network.buckets):
+            self._stages[bucket["stage"]] = (
+                Bucket(network, number).eval(),
+                {
+                    "cls": self._example(1, 1, self.size.dim),
+                    "tokens": self._example(1, bucket["tokens"], self.size.dim),
+                },
+            )
+
+    @property
+    def driver_settings(self) -> dict[str, Any]:
+        return {"buckets": self.network.buckets}
+
+    def points(self) -> list[dict[str, float]]:
+        """A budget for each bucket that may be the largest: the mean usage that comes of it."""
+        buckets = self.network.buckets
+        usage = np.array([sum(bucket["gates"]) * bucket["tokens"] for bucket in buckets])
+        share = np.array([bucket["share"] for bucket in buckets])
+        means = [(share * np.minimum(usage, most)).sum() / share.sum() for most in usage]
+        return [{"budget": float(np.ceil(1000 * mean / usage[-1]) / 1000)} for mean in means]
+
+    def stages(self, point: dict[str, float]) -> dict[str, tuple[nn.Module, dict[str, Tensor]]]:
+        """The policy and every bucket: the same modules at each point."""
+        return self._stages
+
+    def calibration(self) -> Iterator[Arrays]:
+        """Batches of inputs to measure activation ranges on, the same at each call."""
+        return family.noise(*self.size.shape(4))
+
+    @staticmethod
+    def _example(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=torch.Generator().manual_seed(0))
+
+
+class GlyphAdaViT(ElasticAdaViT):
+    """The trained network that says which digit is on each canvas."""
+
+    def __init__(self) -> None:
+        network = AdaViT(SMALL)
+        family.restore(network, self.name)
+        super().__init__(network)
+
+    def calibration(self) -> Iterator[Arrays]:
+        return family.glyph_images()
+
+    def evaluate(self, predict: Predict) -> np.ndarray:
+        """1 where `predict` is right and 0 where it is wrong, for each canvas of the test set."""
+        return family.glyph_scores(predict)
+
+
+def model() -> GlyphAdaViT:
+    """The trained model: what `zoo.adavit:model` names."""
+    return GlyphAdaViT()
+
+
+def realistic() -> ElasticAdaViT:
+    """A larger size, untrained, with the buckets that were learnt: for measuring speed."""
+    small, size = model().network, REALISTIC
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = AdaViT(size)
+    network.bucket_gates.copy_(small.bucket_gates)
+    network.bucket_share.copy_(small.bucket_share)
+    network.bucket_tokens.copy_((small.bucket_tokens * size.side**2 / small.size.side**2).ceil())
+    return ElasticAdaViT(network)
+
+
+def dense() -> DenseViT:
+    """What the larger size is compared with."""
+    return DenseViT(REALISTIC)

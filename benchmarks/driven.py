@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from compiler.passes.feed import Feeds
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.harness import store
 from compiler import eager, source
 from compiler.passes.compile import compile
+from compiler.passes.feed import Feeds
 from compiler.passes.quantize import Method, quantize
 from compiler.passes.trace import trace
 from compiler.passes.verify import Variant, group, verify

@@ -49,7 +49,9 @@ class Ports:
 async def serving(service: Service, listening: Listening) -> Any:
     """Both protocols, listening while the context lasts; gives their ports."""
     web_app = http.app(service, listening.token, listening.largest_body)
-    runner = web.AppRunner(web_app, access_log=None, shutdown_timeout=GRACE)
+    runner = web.AppRunner(
+        web_app, access_log=None, shutdown_timeout=GRACE, handler_cancellation=True
+    )
     rpc_server = rpc.server(service, listening.token, listening.largest_body)
     try:
         grpc_port = _bind(rpc_server, listening)

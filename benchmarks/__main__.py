@@ -12,7 +12,6 @@ from benchmarks.harness import publish
 
 ALL = (
     "elasticity",
-    "families",
     "quantization",
     "ranges",
     "precision",
@@ -21,10 +20,11 @@ ALL = (
     "footprint",
     "overhead",
 )
+WAITING = ("families",)  # for its controls to be trained; then it belongs to all
 
 
 @click.command(help=f"{__doc__}\n\nExit code 1 if a goal fails.\n\n\b\npython -m benchmarks burst")
-@click.argument("names", nargs=-1, type=click.Choice(ALL))
+@click.argument("names", nargs=-1, type=click.Choice((*ALL, *WAITING)))
 def main(names: tuple[str, ...]) -> None:
     held = [
         publish(name, importlib.import_module(f"benchmarks.{name}").run()) for name in names or ALL

@@ -33,7 +33,12 @@ def weights(family: str) -> dict[str, Tensor]:
 
 def record(name: str) -> dict[str, Any]:
     """How a checkpoint, or a control, came about."""
-    found: dict[str, Any] = json.loads((CHECKPOINTS / f"{name}.json").read_text())
+    path = CHECKPOINTS / f"{name}.json"
+    if not path.exists():
+        family, _, control = name.partition("-")
+        flag = f" --{control}" if control else ""
+        raise FileNotFoundError(f"{path}: run `python -m zoo.train {family}{flag}`")
+    found: dict[str, Any] = json.loads(path.read_text())
     return found
 
 

@@ -155,6 +155,8 @@ class Worker:
         expires = None if deadline is None else now + deadline
         memory = None if session is None else self._remembering().find(session)
         if point is not None or least_score:
+            if session is not None:
+                raise ElastiqError("a session stays at the point where it began: it asks for none")
             self._dispatcher.reaches(point, least_score)
         request = Request(inputs, now, expires, Future(), session, memory, point, least_score)
         missed: list[Request] = []

@@ -50,16 +50,12 @@ class Served:
     version: str  # changes with every byte of the bundle
     bundle: Bundle
     worker: Worker
+    outputs: tuple[TensorSpec, ...]  # of one request
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         stages = self.bundle.manifest.points[0].stages
         return self.bundle.driver.inputs({name: s.inputs for name, s in stages.items()})
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """Those of the stage that runs last."""
-        return list(self.bundle.manifest.points[0].stages.values())[-1].outputs
 
     def ask(self, inputs: Arrays, wishes: Wishes) -> Future[Answer]:
         """Queue a request; the session that it names begins and ends where it says so."""
@@ -69,7 +65,9 @@ class Served:
             )
         if wishes.begins:
             self.worker.session(wishes.session)
-        future = self.worker.submit(inputs, wishes.deadline, wishes.session)
+        future = self.worker.submit(
+            inputs, wishes.deadline, wishes.session, wishes.point, wishes.least_score
+        )
         if wishes.ends:
             session = wishes.session
             future.add_done_callback(lambda _: self.worker.end(session))
@@ -167,7 +165,15 @@ def _open(name: str, path: Path, serving: Mapping[str, Any]) -> Served:
     bundle = elastiq.open(path)
     try:
         version = digest.of_value(plain(bundle.manifest))[:12]
-        return Served(name, version, bundle, bundle.serve(**serving))
+        return Served(name, version, bundle, bundle.serve(**serving), _outputs(bundle))
     except BaseException:
         bundle.close()
         raise
+
+
+def _outputs(bundle: Bundle) -> tuple[TensorSpec, ...]:
+    """What a request is answered, as verification saw it: stages may answer several, or inwards."""
+    answers = next(iter(bundle.samples().outputs.values()))
+    return tuple(
+        TensorSpec(name, str(array.dtype), (1, *array.shape[1:])) for name, array in answers.items()
+    )

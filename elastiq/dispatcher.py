@@ -137,7 +137,7 @@ class Dispatcher:
         self._policy = policy
         self._load = load
         usual = sorted(table.of(point, 0.0).p50 for point in points)[len(points) // 2]
-        self._correction = correction or Correction(usual)
+        self._correction = correction or Correction(usual, clock)
         self._beside, self._shifting, self._waking = Extra(), Extra(), Extra()
         self._clock = clock
         self._ended = -inf

@@ -20,8 +20,9 @@ import numpy as np
 
 from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull
 from elastiq.outcomes import FAILED, IN_TIME, LATE, REFUSED, Outcome, Report, summarize
+from elastiq.requests import Answer
 from elastiq.samples import Samples
-from elastiq.worker import Answer, Worker
+from elastiq.worker import Worker
 
 TOLERANCE = 1e-3
 SLICE = 0.5  # seconds of traffic before the next contender's turn: noise comes in longer spells

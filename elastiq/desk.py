@@ -233,12 +233,15 @@ class Desk:
         return self._sessions
 
     def _hopeless(self, request: Request, choice: Choice, now: float) -> bool:
-        """Whether the chosen point is too slow for what is left: then nobody's time is wasted.
+        """Whether the policy refuses it, or the chosen point is too slow for what is left: then
+        nobody's time is wasted.
 
         Now and then such a request runs all the same, for a prediction may be wrong, and only a
         run can show it.
         """
-        if request.expires is None or now + choice.predicted <= request.expires:
+        if request.expires is None:
+            return False
+        if not choice.decision.refuses and now + choice.predicted <= request.expires:
             return False
         return now - self._last_run < PROBE
 

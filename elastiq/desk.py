@@ -16,6 +16,7 @@ from math import inf, isnan
 from elastiq.dispatcher import Choice, Dispatcher
 from elastiq.drivers import Memory
 from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull, SessionLost, WorkerClosed
+from elastiq.load import Load
 from elastiq.protocols import Arrays
 from elastiq.records import PointRecord
 from elastiq.requests import Answer, Execute, Request, settle
@@ -61,6 +62,15 @@ class Desk:
     def waiting(self) -> int:
         """How many requests wait for their turn."""
         return len(self._queue)
+
+    @property
+    def load(self) -> Load | float:
+        """The device's load, as the dispatcher knows it."""
+        return self._dispatcher.load
+
+    def reaches(self, point: str) -> None:
+        """Refuse a point that is not there."""
+        self._dispatcher.reaches(point, 0.0)
 
     def session(self, name: str | None = None) -> Session:
         """Begin a session, whose requests are answered from all that it sent before."""

@@ -150,6 +150,11 @@ class Dispatcher:
         self._current: int | None = None
         self.decide()  # a policy that does not suit these points fails now, not at a request
 
+    @property
+    def load(self) -> Load | float:
+        """The device's load, as it is known now."""
+        return self._load()
+
     def offer(self, point: PointRecord) -> None:
         """Add a point, by its cost among the others, before the next decision. Thread-safe."""
         _check([point], self._table)

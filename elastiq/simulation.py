@@ -112,6 +112,7 @@ class _Scripted:
     """What the sensor of the CPU would see of a hog."""
 
     name = "scripted"
+    period = 0.0
 
     def __init__(self, hog: Hog) -> None:
         self._hog = hog

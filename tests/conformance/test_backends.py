@@ -31,7 +31,7 @@ from zoo import perceiver
 # In CI a missing toolchain is a failure, not a skip.
 IN_CI = {"onnxruntime", "openvino", "tvm", "tensorrt_rtx", "fake"}
 REQUIRED = IN_CI if os.environ.get("CI") else set()
-ON_GPU = {"tensorrt_rtx"}  # elsewhere its engines are built, and not executed
+ON_GPU = {"tensorrt", "tensorrt_rtx"}  # elsewhere its engines are built, and not executed
 TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "int8": 0.1}  # of the largest output
 BACKENDS = [(name, p) for name in names() for p in sorted(backend(name).precisions)]
 

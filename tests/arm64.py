@@ -81,8 +81,8 @@ class Device:
         root = folder / "root"
         libraries = root / "usr/lib/aarch64-linux-gnu"
         self._command = [
-            QEMU, "-cpu", CPU, "-E", f"LD_LIBRARY_PATH={libraries}", str(root / "usr/bin" / PYTHON), "-m",
-            "compiler.cli",
+            QEMU, "-cpu", CPU, "-E", f"LD_LIBRARY_PATH={libraries}",
+            str(root / "usr/bin" / PYTHON), "-m", "compiler.cli",
         ]  # fmt: skip
         home.mkdir()
         self._environment = {

@@ -50,5 +50,6 @@ class Sensor(Protocol):
     """A source of device load. `read` gives named values since the last read, or None if absent."""
 
     name: str
+    period: float  # seconds from one read to the next at least, for what changes slowly
 
     def read(self) -> dict[str, float] | None: ...

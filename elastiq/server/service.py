@@ -14,7 +14,8 @@ import numpy as np
 from elastiq import __version__
 from elastiq.errors import ElastiqError, unknown
 from elastiq.records import TensorSpec
-from elastiq.server import wishes
+from elastiq.server import live, wishes
+from elastiq.server.live import Hand, Live
 from elastiq.server.metrics import Metrics
 from elastiq.server.models import Models, Served
 from elastiq.server.tensors import datatype
@@ -38,7 +39,9 @@ class Service:
     def __init__(self, models: Models, deadline: float | None = None) -> None:
         self.models = models
         self.metrics = Metrics(models)
+        self.live = Live()
         self._deadline = deadline
+        self._hands: dict[str, Hand] = {}
 
     async def infer(
         self,
@@ -51,18 +54,27 @@ class Service:
         """Answer one request. Whoever stops waiting for it withdraws it."""
         arrived = time.perf_counter()
         served_version = ""
+        hand = self.hand(model)
+        deadline = hand.deadline
         try:
-            wish = wishes.read(parameters, self._deadline)
+            wish = wishes.read(parameters, hand.deadline, hand.point)
+            deadline = wish.deadline
             served, future = self.models.ask(model, version, inputs, wish)
             served_version = served.version
             answer = await asyncio.wrap_future(future)
             outputs = _wanted(answer.outputs, wanted)
         except Exception as e:
-            self.metrics.failed(model if model in self.models.names() else "", served_version, e)
+            known = model if model in self.models.names() else ""
+            self.metrics.failed(known, served_version, e)
+            now = time.perf_counter()
+            if known:
+                self.live.failed(model, now, now - arrived, deadline, e)
             if not isinstance(e, ElastiqError):
                 log.exception("a request of %s failed", model)
             raise
-        took = time.perf_counter() - arrived
+        now = time.perf_counter()
+        took = now - arrived
+        self.live.answered(served.name, now, took, deadline, answer)
         late = wish.deadline is not None and took > wish.deadline
         self.metrics.answered(served, answer, late)
         told = {
@@ -74,6 +86,23 @@ class Service:
             "late": late,
         }
         return Reply(served, outputs, told)
+
+    def hand(self, model: str) -> Hand:
+        """What is set by hand for a model; the deadline that the server began with, if nothing."""
+        return self._hands.get(model, Hand(None, self._deadline))
+
+    def set_hand(self, model: str, told: Mapping[str, Any]) -> None:
+        """Set a point and a deadline, by hand, for requests that name none."""
+        self._hands[model] = live.hand(told, self.models.get(model))
+        log.info("model %s was set by hand: %s", model, self._hands[model])
+
+    def shown(self, since: Mapping[str, int]) -> dict[str, Any]:
+        """What the live page shows, with the requests that came since certain ones."""
+        models = [
+            self.live.page(served, self.hand(served.name), since.get(served.name, 0))
+            for served in self.models.served()
+        ]
+        return {"moment": time.perf_counter(), "models": models}
 
     def about(self) -> dict[str, Any]:
         return {"name": "elastiq", "version": __version__, "extensions": list(EXTENSIONS)}

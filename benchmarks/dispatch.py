@@ -8,11 +8,13 @@ and 8 times their mean, a recorded hour of real requests, and a step to four tim
 middle third, alone and beside programs that take half of the CPU.
 
 Some of these are sent for real, in turns, to all contenders; the grid is simulated from the latency
-table, through the same queue and policies. Two bounds are given. One knows all arrivals and every
-run's time beforehand: it picks who will be short, which nobody can see coming. The even one knows
-all arrivals, and each run takes the average. Effective accuracy is the share of all requests that
-were answered rightly in time. `docs/replay.md` says more; `results/dispatch-scenes.json` has every
-contender in every scene.
+table, through the same queue and policies. Where a simulation is held against a real replay, it is
+told what a rehearsal found runs to take beside the table: cold caches, threads that wake others.
+
+Two bounds are given. One knows all arrivals and every run's time beforehand: it picks who will be
+short, which nobody can see coming. The even one knows all arrivals, and each run takes the average.
+Effective accuracy is the share of all requests that were answered rightly in time.
+`docs/replay.md` says more; `results/dispatch-scenes.json` has every contender in every scene.
 """
 
 from __future__ import annotations
@@ -38,11 +40,12 @@ from elastiq.contest import Contest
 from elastiq.hog import Hog
 from elastiq.outcomes import IN_TIME
 from elastiq.policies import policy
-from elastiq.simulation import Scene, quantile, scene, simulate
+from elastiq.rehearsal import Beside, rehearse
+from elastiq.simulation import BESIDE, Scene, quantile, scene, simulate
 from elastiq.traffic import Traffic
 
-REQUESTS = 3000  # of a simulated scene
-SECONDS = 4.0  # of a real one
+REQUESTS = 2000  # of a simulated scene
+SECONDS = 3.0  # of a real one
 DEADLINE = 2.0
 LOADS = (0.5, 1.0, 2.0, 4.0)
 SPREADS = (2.0, 4.0, 8.0)
@@ -111,10 +114,12 @@ def run() -> list[Figure]:
             real = {
                 kind: contest.real(bundle, NAMES, kind.traffic(bundle, SECONDS)) for kind in REAL
             }
-            same = {kind: simulated(path, kind, SECONDS) for kind in REAL}
+            beside = rehearse(bundle)
+            same = {kind: simulated(path, kind, beside, SECONDS) for kind in REAL}
             steps = _step(bundle)
         with ProcessPoolExecutor() as pool:
-            grid = dict(zip(GRID, pool.map(partial(simulated, path), GRID), strict=True))
+            play = partial(simulated, path, beside=BESIDE)
+            grid = dict(zip(GRID, pool.map(play, GRID), strict=True))
     _keep(real, grid)
     return [*_real(real, same), *_simulated(grid), *steps]
 
@@ -127,11 +132,11 @@ class Played:
     even: float
 
 
-def simulated(path: Path, kind: Kind, seconds: float | None = None) -> Played:
+def simulated(path: Path, kind: Kind, beside: Beside, seconds: float | None = None) -> Played:
     with elastiq.open(path) as bundle:
         traffic = kind.traffic(bundle, seconds)
-        found = contest.simulated(bundle, NAMES, traffic)
-        made = scene(traffic.moments(), traffic.deadline, traffic.hog, traffic.seed)
+        found = contest.simulated(bundle, NAMES, traffic, beside)
+        made = scene(traffic.moments(), traffic.deadline, traffic.hog, traffic.seed, beside)
         return Played(found, _even(bundle, made))
 
 
@@ -142,9 +147,9 @@ def _even(bundle: Bundle, made: Scene) -> float:
     level = made.hog.at(0.0)
     costs = [bundle.table.of(point, level) for point in points]
     means = [np.mean([quantile(cost, share) for share in shares]) for cost in costs]
-    runs = np.tile(means, (len(made.moments), 1))
+    runs = np.tile(means, (len(made.moments), 1)) + made.beside.added
     scores, takes = [point.score for point in points], [point.takes for point in points]
-    most = bound.best(made.moments, made.deadline, runs, scores, takes, made.overhead)
+    most = bound.best(made.moments, made.deadline, runs, scores, takes, made.beside.after)
     return most / len(made.moments)
 
 

@@ -40,8 +40,8 @@ def bound(points: Sequence[PointRecord], table: LatencyTable, scene: Scene) -> B
     count = max(1, len(scene.moments))
     scores = [point.score for point in points]
     return Bound(
-        best(scene.moments, scene.deadline, runs, scores, takes, scene.overhead) / count,
-        best(scene.moments, scene.deadline, runs, [1.0] * len(points), takes, scene.overhead)
+        best(scene.moments, scene.deadline, runs, scores, takes, scene.beside.after) / count,
+        best(scene.moments, scene.deadline, runs, [1.0] * len(points), takes, scene.beside.after)
         / count,
     )
 
@@ -88,7 +88,8 @@ def least(points: Sequence[PointRecord], table: LatencyTable, scene: Scene) -> n
         end = moment + scene.deadline
         loads = {scene.hog.at(moment), *(share for _, share in scene.hog.between(moment, end))}
         for column, point in enumerate(points):
-            shortest[row, column] = min(costs(point.name, load, luck)[0] for load in loads)
+            fastest = min(costs(point.name, load, luck)[0] for load in loads)
+            shortest[row, column] = fastest + scene.beside.added
     return shortest
 
 

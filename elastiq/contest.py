@@ -12,8 +12,9 @@ from elastiq.bound import Bound
 from elastiq.bundle import Bundle
 from elastiq.outcomes import Outcome, Report, summarize
 from elastiq.policies import policy
+from elastiq.rehearsal import Beside
 from elastiq.replay import picked, send
-from elastiq.simulation import scene, simulate
+from elastiq.simulation import BESIDE, scene, simulate
 from elastiq.traffic import Traffic
 
 
@@ -34,10 +35,12 @@ def own_policies() -> list[str]:
     return [name for name in policies.names() if name != "fixed"]
 
 
-def simulated(bundle: Bundle, names: Iterable[str], traffic: Traffic) -> Contest:
-    """By the bundle's latency table, as if on a device that it was measured on."""
+def simulated(
+    bundle: Bundle, names: Iterable[str], traffic: Traffic, beside: Beside = BESIDE
+) -> Contest:
+    """By the bundle's latency table, and by what runs take beside it."""
     points, table = bundle.manifest.points, bundle.table
-    made = scene(traffic.moments(), traffic.deadline, traffic.hog, traffic.seed)
+    made = scene(traffic.moments(), traffic.deadline, traffic.hog, traffic.seed, beside)
     reports = [
         summarize(name, simulate(points, table, policy(kind, **options), made))
         for name, (kind, options) in _contenders(bundle, names).items()

@@ -121,8 +121,10 @@ class LoadMonitor:
             except Exception as e:
                 self._drop(sensor, logging.WARNING, f"failed: {e!r}")
                 continue
-            if values is not None:
-                self._take(sensor, values)
+            # What cannot be is left out: smoothed, it would spoil all that comes after it.
+            shares = {name: value for name, value in (values or {}).items() if 0 <= value <= 1}
+            if shares:
+                self._take(sensor, shares)
                 continue
             self._missed[sensor.name] += 1
             if self._missed[sensor.name] >= PATIENCE:
@@ -133,11 +135,10 @@ class LoadMonitor:
 
     def _take(self, sensor: Sensor, values: Mapping[str, float]) -> None:
         name = sensor.name
-        before = self._values.get(name, values)
-        self._values[name] = {
-            key: before.get(key, value) + SMOOTHING * (value - before.get(key, value))
-            for key, value in values.items()
-        }
+        known = self._values.setdefault(name, {})
+        for key, value in values.items():
+            before = known.get(key, value)
+            known[key] = before + SMOOTHING * (value - before)
         self._good_until[name] = time.monotonic() + sensor.period
         self._missed[name] = 0
 

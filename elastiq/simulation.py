@@ -11,12 +11,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from math import log
+from math import inf, log
 
 import numpy as np
 
 from elastiq.desk import LIMIT, Desk
-from elastiq.dispatcher import Dispatcher
+from elastiq.dispatcher import PAUSE, Dispatcher
 from elastiq.drivers import Memory
 from elastiq.errors import ElastiqError, QueueFull
 from elastiq.hog import Hog
@@ -26,9 +26,10 @@ from elastiq.outcomes import FAILED, IN_TIME, LATE, REFUSED, Outcome
 from elastiq.policies import Policy
 from elastiq.protocols import Arrays
 from elastiq.records import PointRecord, Route
+from elastiq.rehearsal import Beside
 from elastiq.requests import Answer, Done
 
-OVERHEAD = 1e-4  # seconds that a worker takes to hand a request over, beside its run
+BESIDE = Beside()
 PLACE = "place"  # of a request in its scene: all that it brings
 
 
@@ -40,15 +41,15 @@ class Scene:
     deadline: float
     hog: Hog
     luck: np.ndarray  # a row for each request
-    overhead: float = OVERHEAD
+    beside: Beside = BESIDE
 
 
 def scene(
-    moments: np.ndarray, deadline: float, hog: Hog, seed: int = 0, overhead: float = OVERHEAD
+    moments: np.ndarray, deadline: float, hog: Hog, seed: int = 0, beside: Beside = BESIDE
 ) -> Scene:
     """The scene of a seed."""
     luck = np.random.default_rng(seed).random((len(moments), 2))
-    return Scene(moments, deadline, hog, luck, overhead)
+    return Scene(moments, deadline, hog, luck, beside)
 
 
 def simulate(
@@ -139,12 +140,14 @@ class _Play:
         self._moments = scene.moments.tolist()
         self._luck = scene.luck.tolist()
         self._sent = 0
+        self._idle_since = -inf
         self._outcomes: list[Outcome] = [Outcome(REFUSED, 0.0)] * len(self._moments)
 
     def outcomes(self) -> list[Outcome]:
         while self._sent < len(self._moments) or self._desk.waiting:
-            if not self._desk.waiting:
-                self._clock.now = max(self._clock.now, self._moments[self._sent])
+            if not self._desk.waiting and self._moments[self._sent] > self._clock.now:
+                self._arrive(self._moments[self._sent])
+                self._clock.now += self._scene.beside.handing
             self._arrive(self._clock.now)
             if self._desk.waiting:
                 self._desk.serve_one()
@@ -166,7 +169,11 @@ class _Play:
         begun = self._clock.now
         luck = self._luck[int(requests[0][PLACE])]
         took, ran = self._costs(point, self._scene.hog.at(begun), luck)
+        took += self._scene.beside.added
+        if begun - self._idle_since > PAUSE:
+            took += self._scene.beside.waking
         self._arrive(begun + took)
+        self._idle_since = self._clock.now
         return Done([{} for _ in requests], ran)
 
     def _settled(self, place: int, future: Future[Answer]) -> None:
@@ -182,7 +189,7 @@ class _Play:
         score = self._scores[answer.point]
         took = answer.took
         self._outcomes[place] = Outcome(state, 0.0, latency, answer.point, score, took=took)
-        self._clock.now += self._scene.overhead
+        self._clock.now += self._scene.beside.after
 
     def _load(self) -> Load:
         """What a monitor would have by now, that looks at the sensors every so often."""

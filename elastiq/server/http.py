@@ -18,6 +18,7 @@ from elastiq.server.models import NotReady, Unknown
 from elastiq.server.service import Reply, Service
 from elastiq.server.tensors import datatype, from_bytes, from_list, to_bytes
 
+TRACE = ("traceparent", "tracestate")  # headers
 JSON_LENGTH = "Inference-Header-Content-Length"
 SIZE, BINARY, ALL_BINARY = "binary_data_size", "binary_data", "binary_data_output"
 LARGEST_BODY = 64 << 20  # bytes
@@ -169,12 +170,18 @@ async def _infer(request: web.Request) -> web.Response:
     outputs = _listed(asked, "outputs")
     names = [_name(output) for output in outputs]
     parameters = _table(asked, "parameters")
-    reply = await request.app[SERVICE].infer(*_served(request), inputs, names, parameters)
+    reply = await request.app[SERVICE].infer(
+        *_served(request), inputs, names, parameters, _trace(request)
+    )
     binary = parameters.get(ALL_BINARY) is True
     raw = dict.fromkeys(reply.outputs, binary)
     for output in outputs:
         raw[_name(output)] = _table(output, "parameters").get(BINARY, binary) is True
     return _answer(asked, reply, raw)
+
+
+def _trace(request: web.Request) -> Mapping[str, str]:
+    return {name: request.headers[name] for name in TRACE if name in request.headers}
 
 
 def _json_length(request: web.Request, body: bytes) -> int:

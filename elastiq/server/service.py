@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,11 @@ from elastiq.server.metrics import Metrics
 from elastiq.server.models import Models, Served
 from elastiq.server.tensors import datatype
 
+if TYPE_CHECKING:
+    from elastiq.server.tracing import Tracing
+
 log = logging.getLogger(__name__)
+NO_TRACE: Mapping[str, str] = {}
 EXTENSIONS = ("binary_tensor_data", "model_repository", "sequence", "statistics_prometheus")
 
 
@@ -36,10 +40,13 @@ class Reply:
 class Service:
     """The models behind the protocols. `deadline` (seconds) is that of requests without one."""
 
-    def __init__(self, models: Models, deadline: float | None = None) -> None:
+    def __init__(
+        self, models: Models, deadline: float | None = None, tracing: Tracing | None = None
+    ) -> None:
         self.models = models
         self.metrics = Metrics(models)
         self.live = Live()
+        self._tracing = tracing
         self._deadline = deadline
         self._hands: dict[str, Hand] = {}
 
@@ -50,8 +57,10 @@ class Service:
         inputs: Mapping[str, np.ndarray],
         wanted: Collection[str],
         parameters: Mapping[str, Any],
+        carrier: Mapping[str, str] = NO_TRACE,
     ) -> Reply:
-        """Answer one request. Whoever stops waiting for it withdraws it."""
+        """Answer one request. Whoever stops waiting for it withdraws it. `carrier` names the trace
+        that it belongs to, as W3C has it."""
         arrived = time.perf_counter()
         served_version = ""
         hand = self.hand(model)
@@ -69,12 +78,16 @@ class Service:
             now = time.perf_counter()
             if known:
                 self.live.failed(model, now, now - arrived, deadline, e)
+            if self._tracing is not None:
+                self._tracing.over(known, served_version, now - arrived, deadline, carrier, e)
             if not isinstance(e, ElastiqError):
                 log.exception("a request of %s failed", model)
             raise
         now = time.perf_counter()
         took = now - arrived
         self.live.answered(served.name, now, took, deadline, answer)
+        if self._tracing is not None:
+            self._tracing.over(served.name, served.version, took, deadline, carrier, answer)
         late = wish.deadline is not None and took > wish.deadline
         self.metrics.answered(served, answer, late)
         told = {

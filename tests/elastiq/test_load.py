@@ -128,3 +128,17 @@ def test_a_slow_sensor_is_read_when_its_time_has_come_and_is_not_stale_before():
     slow.period, slow_only = 30.0, LoadMonitor([slow])
     assert slow_only.sample().age == 0.0
     until(lambda: monitor.sample() and slow.reads > 2)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -1.0, 1e9])
+def test_a_value_that_cannot_be_spoils_nothing(wrong):
+    monitor = LoadMonitor(
+        [Sensor({"others": 0.5}, {"others": wrong, "busy": 0.6}, {"others": 0.5})]
+    )
+    seen = [monitor.sample().others for _ in range(4)]
+    assert seen == pytest.approx([0.5] * 4)
+    always = Sensor({"others": wrong}, name="wrong")
+    monitor = LoadMonitor([always])
+    for _ in range(2 * PATIENCE):
+        monitor.sample()
+    assert always.reads == PATIENCE and not monitor.latest.known

@@ -13,9 +13,11 @@ from elastiq.hog import IDLE, read
 from elastiq.latency import Latency, LatencyTable, Row
 from elastiq.outcomes import IN_TIME, REFUSED, summarize
 from elastiq.policies import policy
+from elastiq.rehearsal import Beside
 from elastiq.simulation import quantile, scene, simulate
 
 COSTS = {"small": 0.001, "middle": 0.002, "large": 0.004}
+NONE = Beside(after=0.0)
 SCORES = {"small": 0.6, "middle": 0.8, "large": 0.9}
 
 
@@ -39,7 +41,7 @@ def report(points, table, made, name="utility", **options):
 
 
 def test_who_comes_alone_is_answered_as_fast_as_the_table_says(points):
-    made = scene(np.array([0.0, 1.0, 2.0]), 0.1, IDLE, overhead=0.0)
+    made = scene(np.array([0.0, 1.0, 2.0]), 0.1, IDLE, beside=NONE)
     outcomes = simulate(points, steady(), policy("fixed", point="middle"), made)
     assert [outcome.state for outcome in outcomes] == [IN_TIME] * 3
     assert [outcome.latency for outcome in outcomes] == pytest.approx([0.002] * 3)
@@ -47,14 +49,14 @@ def test_who_comes_alone_is_answered_as_fast_as_the_table_says(points):
 
 
 def test_who_comes_together_waits_and_who_waits_too_long_is_refused(points):
-    made = scene(np.zeros(4), 0.0105, IDLE, overhead=0.0)
+    made = scene(np.zeros(4), 0.0105, IDLE, beside=NONE)
     outcomes = simulate(points, steady(), policy("fixed", point="large"), made)
     assert [outcome.latency for outcome in outcomes[:2]] == pytest.approx([0.004, 0.008])
     assert [outcome.state for outcome in outcomes[2:]] == [REFUSED, REFUSED]
 
 
 def test_others_make_runs_longer_from_their_moment_on(points):
-    made = scene(np.arange(20) / 10, 0.1, read("0:0,1:1"), overhead=0.0)
+    made = scene(np.arange(20) / 10, 0.1, read("0:0,1:1"), beside=NONE)
     outcomes = simulate(points, steady(3.0), policy("fixed", point="small"), made)
     assert [outcome.latency for outcome in outcomes[:10]] == pytest.approx([0.001] * 10)
     assert [outcome.latency for outcome in outcomes[10:]] == pytest.approx([0.003] * 10)
@@ -62,7 +64,7 @@ def test_others_make_runs_longer_from_their_moment_on(points):
 
 def test_the_dispatcher_sees_a_load_that_comes(points):
     """It waits as long as sensors take to tell, and not for ever."""
-    made = scene(np.arange(300) / 100, 0.0085, read("0:0,1:1"), overhead=0.0)
+    made = scene(np.arange(300) / 100, 0.0085, read("0:0,1:1"), beside=NONE)
     outcomes = simulate(points, steady(3.0), policy("deadline"), made)
     assert {outcome.point for outcome in outcomes[:100]} == {"large"}
     assert "large" not in {outcome.point for outcome in outcomes[150:]}
@@ -90,9 +92,19 @@ def test_under_a_burst_choosing_beats_every_fixed_point(points):
 def test_requests_are_answered_together_where_a_point_takes_several(make):
     points = [make.point("one", 0.9), make.point("four", 0.8, takes=4)]
     table = make.table({"one": 0.004, "four": 0.004})
-    made = scene(np.zeros(8), 0.0101, IDLE, overhead=0.0)
+    made = scene(np.zeros(8), 0.0101, IDLE, beside=NONE)
     assert report(points, table, made, "fixed", point="one").in_time == 2
     assert report(points, table, made, "fixed", point="four").in_time == 8
+
+
+def test_what_a_device_takes_beside_its_table_is_taken(points):
+    beside = Beside(handing=0.0001, added=0.0002, waking=0.0004, after=0.0008)
+    made = scene(np.array([0.1, 0.101, 1.0]), 0.1, IDLE, beside=beside)
+    outcomes = simulate(points, steady(), policy("fixed", point="small"), made)
+    first = 0.0001 + 0.001 + 0.0002 + 0.0004
+    # The second came meanwhile, and begins once the first is over and done with.
+    second = first + 0.0008 + 0.001 + 0.0002 - 0.001
+    assert [outcome.latency for outcome in outcomes] == pytest.approx([first, second, first])
 
 
 @given(st.floats(0.0, 0.999), st.floats(0.0, 0.999))

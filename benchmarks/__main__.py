@@ -16,14 +16,16 @@ ALL = (
     "ranges",
     "precision",
     "backends",
-    "burst",
+    "dispatch",
     "footprint",
     "overhead",
 )
 WAITING = ("families",)  # for its controls to be trained; then it belongs to all
 
 
-@click.command(help=f"{__doc__}\n\nExit code 1 if a goal fails.\n\n\b\npython -m benchmarks burst")
+@click.command(
+    help=f"{__doc__}\n\nExit code 1 if a goal fails.\n\n\b\npython -m benchmarks overhead"
+)
 @click.argument("names", nargs=-1, type=click.Choice((*ALL, *WAITING)))
 def main(names: tuple[str, ...]) -> None:
     held = [

@@ -23,8 +23,9 @@ from elastiq.latency import LatencyTable
 from elastiq.manifest import FileRecord, inside
 from elastiq.protocols import Arrays, Engine, Runner, RunnerOptions
 from elastiq.records import EngineRecord, PointRecord
+from elastiq.requests import Done
 from elastiq.sessions import Session, Sessions
-from elastiq.worker import Done, Worker, serve
+from elastiq.worker import Worker, serve
 
 log = logging.getLogger(__name__)
 

@@ -101,7 +101,8 @@ def trace(path: Path, rate: float, seconds: float, seed: int = 0) -> np.ndarray:
             f"second. Take at most {scaled[-1]:.1f} seconds"
         )
     begin = np.random.default_rng(seed).uniform(0.0, max(0.0, spare))
-    return scaled[(scaled >= begin) & (scaled < begin + seconds)] - begin
+    end = begin + seconds * (1 - 1e-9)  # beyond rounding: a gap that ends there belongs to it
+    return scaled[(scaled >= begin) & (scaled < end)] - begin
 
 
 def _recorded(path: Path) -> np.ndarray:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import elastiq
-from tests.elastiq.server import browser
+from tests import browser
 
 MODEL = "tiny"
 PICTURES = os.environ.get("ELASTIQ_SCREENSHOTS")  # a folder to keep them in

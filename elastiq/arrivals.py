@@ -95,7 +95,7 @@ def trace(path: Path, rate: float, seconds: float, seed: int = 0) -> np.ndarray:
     recorded = _recorded(path)
     scaled = (recorded - recorded[0]) * ((len(recorded) - 1) / (recorded[-1] - recorded[0]) / rate)
     spare = scaled[-1] - seconds
-    if spare < -1e-9 * seconds:
+    if spare < -1e-6 * seconds:  # dates are known to less than a microsecond
         raise ElastiqError(
             f"{path} has {len(recorded)} requests, not enough for {seconds:g} s at {rate:.0f} a "
             f"second. Take at most {scaled[-1]:.1f} seconds"

@@ -10,7 +10,7 @@ import click
 
 import elastiq
 from compiler.commands import options
-from elastiq import contest, device, digest, hog
+from elastiq import contest, device, digest, hog, rehearsal
 from elastiq.arrivals import ARRIVALS
 from elastiq.bundle import Bundle
 from elastiq.contest import Contest
@@ -75,20 +75,28 @@ SPOILT = 0.25  # of the deadline: a sender later than this has measured itself
     help="Only this one, beside the points. [all]",
 )
 @click.option("--simulate", is_flag=True, help="By the latency table, in place of real runs.")
+@click.option(
+    "--rehearse", is_flag=True, help="Find out first what runs take here beside the table."
+)
 @click.option("-o", "--output", type=click.Path(), help="Write the results there, as JSON.")
 @options.as_json
 def command(
     bundle: str,
     names: tuple[str, ...],
     simulate: bool,
+    rehearse: bool,
     output: str | None,
     as_json: bool,
     **asked: Any,
 ) -> None:
     with elastiq.open(bundle) as opened:
         traffic = _traffic(opened, **asked)
-        compete = contest.simulated if simulate else contest.real
-        found = compete(opened, names or contest.own_policies(), traffic)
+        chosen = names or contest.own_policies()
+        if simulate:
+            beside = rehearsal.rehearse(opened) if rehearse else rehearsal.Beside()
+            found = contest.simulated(opened, chosen, traffic, beside)
+        else:
+            found = contest.real(opened, chosen, traffic)
     results = _as_dict(traffic, found)
     if output:
         digest.write_atomically(Path(output), (json.dumps(results, indent=1) + "\n").encode())

@@ -31,6 +31,8 @@ def test_it_simulates_the_same_in_less_time_and_alike_each_time(elastiq, tiny_bu
     first, second = (json.loads(done.stdout) for done in runs)
     assert first["reports"] == second["reports"]
     assert set(first["reports"]) == {"utility", "queries=2", "queries=8"}
+    rehearsed = elastiq("replay", tiny_bundle, *arguments, "--rehearse", "--json", check=0)
+    assert json.loads(rehearsed.stdout)["reports"] != first["reports"]
     assert first["simulated"] and "(simulated)" in first["title"]
     for report in first["reports"].values():
         assert report["effective_accuracy"] <= first["bound"]["effective_accuracy"] + 1e-9

@@ -154,8 +154,7 @@ def _mean_of_buckets(large: Driven, buckets: list[dict], dense: Driven) -> float
 
         def one(stage: str = stage, count: int = count) -> object:
             best = np.sort(np.argpartition(-seen["keep"][0], count - 1)[:count])
-            state = {"cls": seen["cls"], "tokens": seen["tokens"][:, best]}
-            return ready.engines[stage](state)
+            return ready.engines[stage]({"tokens": seen["tokens"][:, best]})
 
         runs[stage] = one
     whole, _ = next(iter(dense.work().values()))

@@ -26,6 +26,7 @@ from zoo.vit import SMALL, DenseViT, Size, ViT
 
 COVERED = (0.3, 0.6, 0.9, 1.0)  # the share of validation images that a bucket is enough for
 TEMPERATURE = 5.0
+FIRST = 1e4  # the class token's score, so that it is always kept
 TARGETS = (0.5, 0.5, 0.3)  # of the usage of heads, branches and patches
 REALISTIC = Size(224, 3, 16, 384, SMALL.layers, SMALL.heads, 1000)
 
@@ -45,7 +46,7 @@ class Policy:
         A head counts only where its branch is used, and attention only where a head of it is.
         """
         heads = torch.minimum(self.heads, self.branches[..., :1])
-        attention = torch.minimum(self.branches[..., :1], heads.amax(-1, keepdim=True))
+        attention = heads.amax(-1, keepdim=True)
         return torch.cat([heads, attention, self.branches[..., 1:]], -1).flatten(1)
 
     def choose(self, training: bool) -> "Policy":
@@ -124,16 +125,16 @@ class AdaViT(nn.Module):
 
     @property
     def buckets(self) -> list[dict[str, Any]]:
-        """What a driver must know of each bucket, cheapest first."""
+        """What a driver must know of each bucket, cheapest first; the class token is one too."""
         rows = zip(self.bucket_tokens, self.bucket_gates, self.bucket_share, strict=True)
         return [
             {
                 "stage": f"bucket{number}",
-                "tokens": int(tokens),
+                "tokens": 1 + int(patches),
                 "gates": [int(gate) for gate in gates],
                 "share": round(float(share), 3),
             }
-            for number, (tokens, gates, share) in enumerate(rows)
+            for number, (patches, gates, share) in enumerate(rows)
         ]
 
     def begin(self, image: Tensor) -> Tensor:
@@ -143,7 +144,10 @@ class AdaViT(nn.Module):
     def policy(self, x: Tensor) -> Policy:
         """Every decision from the state behind the first block; a patch is kept for good or not."""
         x = _normal(x)
-        gates = torch.stack([gate(x[:, 0]) for gate in self.gate], 1)
+        # One map for all blocks: on a class token, five would cost five calls and no less.
+        weight = torch.cat([gate.weight for gate in self.gate])
+        bias = torch.cat([gate.bias for gate in self.gate])
+        gates = F.linear(x[:, 0], weight, bias).unflatten(1, (len(self.gate), -1))
         keep = self.keep[0](x[:, 1:]).squeeze(-1)
         return Policy(gates[..., :-2], gates[..., -2:], keep)
 
@@ -234,12 +238,12 @@ def _normal(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:])
 
 
-def _with_class_token(keep: Tensor) -> Tensor:
-    return F.pad(keep, (1, 0), value=1.0)
+def _with_class_token(keep: Tensor, score: float = 1.0) -> Tensor:
+    return F.pad(keep, (1, 0), value=score)
 
 
 class PolicyStage(nn.Module):
-    """Stem, first block and every decision."""
+    """Stem, first block and every decision; the class token comes before any patch."""
 
     def __init__(self, network: AdaViT) -> None:
         super().__init__()
@@ -248,7 +252,8 @@ class PolicyStage(nn.Module):
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         x = self.network.begin(image)
         policy = self.network.policy(x)
-        return {"cls": x[:, :1], "tokens": x[:, 1:], "keep": policy.keep, "usage": policy.gates}
+        keep = _with_class_token(policy.keep, score=FIRST)
+        return {"tokens": x, "keep": keep, "usage": policy.gates}
 
 
 class Bucket(nn.Module):
@@ -261,9 +266,8 @@ class Bucket(nn.Module):
         self.blocks = nn.Sequential(*(Sliced(b, g) for b, g in zip(blocks, gates, strict=True)))
         self.norm, self.head = network.vit.norm, network.vit.head
 
-    def forward(self, cls: Tensor, tokens: Tensor) -> dict[str, Tensor]:
-        x = self.blocks(torch.cat([cls, tokens], 1))
-        return {"logits": self.head(self.norm(x[:, 0]))}
+    def forward(self, tokens: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.head(self.norm(self.blocks(tokens)[:, 0]))}
 
 
 class Sliced(nn.Module):
@@ -386,10 +390,7 @@ class ElasticAdaViT:
         for number, bucket in enumerate(network.buckets):
             self._stages[bucket["stage"]] = (
                 Bucket(network, number).eval(),
-                {
-                    "cls": self._example(1, 1, self.size.dim),
-                    "tokens": self._example(1, bucket["tokens"], self.size.dim),
-                },
+                {"tokens": self._example(1, bucket["tokens"], self.size.dim)},
             )
 
     @property

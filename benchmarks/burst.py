@@ -12,6 +12,8 @@ beat.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,17 +53,24 @@ SCENES = (
 
 
 def run() -> list[Figure]:
+    with built("zoo.perceiver:model") as bundle:
+        return [figure for scene in SCENES for figure in figures(bundle, scene)]
+
+
+@contextmanager
+def built(model: str) -> Iterator[Bundle]:
+    """The bundle of a model, opened."""
     with tempfile.TemporaryDirectory() as folder:
-        flags = {"model": "zoo.perceiver:model", "output": str(Path(folder) / "perceiver.elastiq")}
+        flags = {"model": model, "output": str(Path(folder) / "model.elastiq")}
         planned = plan(config.read(None, flags))
         with Progress(planned.tasks) as progress:
-            built = pipeline.build(planned, store(), progress)
-        assert built.output is not None
-        with elastiq.open(built.output) as bundle:
-            return [figure for scene in SCENES for figure in _figures(bundle, scene)]
+            made = pipeline.build(planned, store(), progress)
+        assert made.output is not None
+        with elastiq.open(made.output) as bundle:
+            yield bundle
 
 
-def _figures(bundle: Bundle, scene: Scene) -> list[Figure]:
+def figures(bundle: Bundle, scene: Scene) -> list[Figure]:
     costliest = bundle.table.of(bundle.manifest.points[-1], load=0.0)
     rate, deadline = scene.rate / costliest.mean, DEADLINE * costliest.p50
     traffic = Traffic(scene.kind, rate, deadline, SECONDS, scene.hog, seed=0)

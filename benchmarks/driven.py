@@ -85,11 +85,14 @@ class Driven:
         return [{name: array[i : i + 1] for name, array in whole.items()} for i in range(count)]
 
 
-def driven(spec: str, precisions: tuple[str, ...] = ("fp32", "int8")) -> Driven:
-    """The model that `spec` names, compiled for ONNX Runtime at all its points."""
+def driven(
+    spec: str, precisions: tuple[str, ...] = ("fp32", "int8"), among: tuple[str, ...] = ()
+) -> Driven:
+    """The model that `spec` names, compiled for ONNX Runtime at all its points or `among` these."""
     model, kept = source.load(spec), store()
-    progress = Progress(sum(len(model.stages[point]) for point in model.points))
-    graphs = fp32 = trace(model, model.points, kept, progress)
+    points = tuple(point for point in model.points if not among or str(point) in among)
+    progress = Progress(sum(len(model.stages[point]) for point in points))
+    graphs = fp32 = trace(model, points, kept, progress)
     if "int8" in precisions:
         feeds = Feeds(model, model.calibration())
         graphs = (*fp32, *quantize(fp32, feeds, Method(), kept, progress))

@@ -75,7 +75,7 @@ class Cascade:
         """The smallest that covers what the policy asks for, or the largest that may be used."""
         if len(seen[KEEP]) != 1:
             raise ElastiqError("a cascade decides for one input at a time")
-        gates, tokens = _bits(seen[USAGE] > 0), np.count_nonzero(seen[KEEP] > 0)
+        gates, tokens = _bits(seen[USAGE] > 0), int(np.count_nonzero(seen[KEEP] > 0))
         allowed = self._buckets[: self.largest(budget) + 1]
         return next((b for b in allowed if b.covers(gates, tokens)), allowed[-1])
 

@@ -8,9 +8,10 @@ from compiler.store import Store
 from tests.zoo import records
 from tests.zoo.exported import assert_equals_torch
 from zoo import adavit
-from zoo.adavit import COVERED, AdaViT, GlyphAdaViT, Policy, Recipe, masked
+from zoo.adavit import COVERED, AdaViT, GlyphAdaViT, Recipe
 from zoo.blocks import Block
 from zoo.glyphs import WHOLE
+from zoo.policy import Policy, masked
 from zoo.vit import SMALL
 
 GATES = SMALL.heads + 2

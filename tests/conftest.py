@@ -25,8 +25,12 @@ def device_cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def store_folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
+def store_folder(tmp_path_factory, worker_id):
+    """One for all processes of the run: what two of them build, one does."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own if worker_id == "master" else own.parent) / "store"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -52,6 +52,8 @@ class Driven:
 
     def gflops(self, point: Point) -> float:
         """Of one request, all glimpses if it is a sequence of them."""
+        for stage in self.model.stages[point].values():
+            stage.module.requires_grad_(False)  # the counter stumbles over views of what does
         counter = FlopCounterMode(display=False)
         with counter:
             work, count = self._rounds(eager.ready(self.model, point))

@@ -37,6 +37,7 @@ class Scene:
     rate: float
     hog: float = 0.0
     is_burst: bool = False  # that of the goal
+    deadline: float = DEADLINE
 
     def __str__(self) -> str:
         hog = f", others take {self.hog:.0%}" if self.hog else ""
@@ -72,7 +73,7 @@ def built(model: str) -> Iterator[Bundle]:
 
 def figures(bundle: Bundle, scene: Scene) -> list[Figure]:
     costliest = bundle.table.of(bundle.manifest.points[-1], load=0.0)
-    rate, deadline = scene.rate / costliest.mean, DEADLINE * costliest.p50
+    rate, deadline = scene.rate / costliest.mean, scene.deadline * costliest.p50
     traffic = Traffic(scene.kind, rate, deadline, SECONDS, scene.hog, seed=0)
     ours, *fixed = send(bundle, "utility", traffic)
     best = max(fixed, key=lambda report: report.effective_accuracy)

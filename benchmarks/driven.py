@@ -63,22 +63,18 @@ class Driven:
     def _rounds(self, ready: Ready) -> tuple[Callable[[], object], int]:
         driver = self.model.driver
         if isinstance(driver, Remembering):
-            return (lambda: self._sequence(ready)), 1
+            (request,) = self.requests(1)
+            glimpses = [
+                {name: array[:, place] for name, array in request.items()}
+                for place in range(next(iter(request.values())).shape[1])
+            ]
+            return (lambda: _sequence(driver, ready, glimpses)), 1
         requests = self.requests(max(REQUESTS, ready.takes))
         parts = [requests[i : i + ready.takes] for i in range(0, len(requests), ready.takes)]
         if len(self.model.stages[self.model.points[0]]) == 1:
             parts = parts[:1]  # a static engine takes as long for any other
         count = sum(len(part) for part in parts)
         return (lambda: [driver.answer(Run(ready), part) for part in parts]), count
-
-    def _sequence(self, ready: Ready) -> None:
-        """A session: every glimpse is answered."""
-        driver, (request,) = self.model.driver, self.requests(1)
-        assert isinstance(driver, Remembering)
-        memory = driver.begin()
-        for glimpse in range(next(iter(request.values())).shape[1]):
-            one = {name: array[:, glimpse] for name, array in request.items()}
-            driver.step(Run(ready), memory, one)
 
     def requests(self, count: int) -> list[Arrays]:
         """The first calibration samples, one by one."""
@@ -100,6 +96,13 @@ def driven(
         graphs = (*fp32, *quantize(fp32, feeds, Method(), kept, progress))
     engines = compile(graphs, (BACKEND,), kept, progress).engines
     return Driven(model, {_key(variant): variant for variant in group(engines)})
+
+
+def _sequence(driver: Remembering, ready: Ready, glimpses: list[Arrays]) -> None:
+    """A session: every glimpse is answered."""
+    memory = driver.begin()
+    for glimpse in glimpses:
+        driver.step(Run(ready), memory, glimpse)
 
 
 def _key(variant: Variant) -> tuple[str, str]:

@@ -141,11 +141,14 @@ def _company(images: int) -> tuple[float, float]:
 
 
 def _packed() -> list[Figure]:
-    """More requests than one image a pass can carry: how many are packed follows the queue."""
+    """More requests than one image a pass can carry: how many are packed follows the queue.
+
+    Deadlines leave time to wait for company.
+    """
     with burst.built("zoo.concatplexer:model") as bundle:
         return [
             replace(figure, name=f"concatplexer: {figure.name}")
-            for scene in (Scene("step", 1.0), Scene("poisson", 2.0))
+            for scene in (Scene("step", 1.0, deadline=10.0), Scene("poisson", 1.5, deadline=10.0))
             for figure in burst.figures(bundle, scene)
         ]
 
@@ -255,7 +258,7 @@ def _points(
         marks: dict[str, list[Mark]] = {}
         for (point, precision), found in quality.items():
             took = 1000 * seconds[f"{name} {point}", precision]
-            where = f"{name}: {point} {precision}"
+            where = f"{model.model.name}: {'dense' if one is dense else point} {precision}"
             figures.append(Figure(f"{where}: score", 100 * found.score, "%"))
             figures.append(Figure(f"{where}: median", took, "ms"))
             if precision == "fp32":

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 export ELASTIQ_STORE ?= $(CURDIR)/$(DEMO)/store
 
-.PHONY: demo test lint bench wheel clean
+.PHONY: demo test arm64 lint bench wheel clean
 
 demo: $(VENV)/.demo
 	$(BIN)/elastiq build zoo.perceiver:model -t cpu-x86 -o $(DEMO)/perceiver.elastiq
@@ -15,6 +15,9 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+arm64: $(VENV)/.dev
+	$(BIN)/python -m tests.arm64 $(DEMO)/arm64
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

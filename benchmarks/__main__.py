@@ -17,13 +17,15 @@ ALL = (
     "ranges",
     "precision",
     "backends",
-    "burst",
+    "dispatch",
     "footprint",
     "overhead",
 )
 
 
-@click.command(help=f"{__doc__}\n\nExit code 1 if a goal fails.\n\n\b\npython -m benchmarks burst")
+@click.command(
+    help=f"{__doc__}\n\nExit code 1 if a goal fails.\n\n\b\npython -m benchmarks overhead"
+)
 @click.argument("names", nargs=-1, type=click.Choice(ALL))
 def main(names: tuple[str, ...]) -> None:
     held = [

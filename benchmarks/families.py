@@ -11,23 +11,29 @@ and what the papers say, is in docs/families.md.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import tempfile
 from html import escape
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks import burst
-from benchmarks.burst import Scene
+import elastiq
 from benchmarks.driven import Driven, driven
-from benchmarks.harness import Figure, at_least, at_most, interleaved
+from benchmarks.harness import Figure, at_least, at_most, interleaved, store
+from compiler import config, pipeline
+from compiler.plan import plan
+from compiler.progress import Progress
+from elastiq import contest
+from elastiq.bundle import Bundle
+from elastiq.traffic import Traffic
 from profiles.charts import Mark, Series, chart
 from zoo import concatplexer, family, tore
 from zoo.glimpses import glimpsed
 from zoo.glyphs import PARTS, WHOLE
 
 ROUNDS, LARGE_ROUNDS = 100, 10
+REPLAYED = 6.0  # seconds
 CHARTS = Path(__file__).parent.parent / "docs" / "families"
 STYLE = (
     "<style>text{font:12px sans-serif;fill:#5b6875}polyline{fill:none;stroke-width:2}"
@@ -145,12 +151,33 @@ def _packed() -> list[Figure]:
 
     Deadlines leave time to wait for company.
     """
-    with burst.built("zoo.concatplexer:model") as bundle:
-        return [
-            replace(figure, name=f"concatplexer: {figure.name}")
-            for scene in (Scene("step", 1.0, deadline=10.0), Scene("poisson", 1.5, deadline=10.0))
-            for figure in burst.figures(bundle, scene)
-        ]
+    figures = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "concatplexer.elastiq"
+        flags = {"model": "zoo.concatplexer:model", "output": str(path)}
+        planned = plan(config.read(None, flags))
+        with Progress(planned.tasks) as progress:
+            pipeline.build(planned, store(), progress)
+        with elastiq.open(path) as bundle:
+            alone = bundle.table.of(bundle.manifest.points[-1], load=0.0)
+            for kind, load in (("step", 1.0), ("poisson", 1.5)):
+                traffic = Traffic(kind, load / alone.mean, 10 * alone.p50, REPLAYED)
+                figures += _against_fixed(f"concatplexer: {kind} at {load:g}", bundle, traffic)
+    return figures
+
+
+def _against_fixed(name: str, bundle: Bundle, traffic: Traffic) -> list[Figure]:
+    ours, *fixed = contest.real(bundle, ("utility",), traffic).reports
+    best = max(fixed, key=lambda report: report.effective_accuracy)
+    gain = 100 * (ours.effective_accuracy - best.effective_accuracy)
+    return [
+        Figure(f"{name}: effective accuracy, dispatcher", 100 * ours.effective_accuracy, "%"),
+        Figure(f"{name}: the best fixed, {best.name}", 100 * best.effective_accuracy, "%"),
+        Figure(f"{name}: the dispatcher is ahead by", gain, "points"),
+        Figure(f"{name}: answered in time", 100 * ours.attainment, "%"),
+        Figure(f"{name}: shifts in a hundred requests", 100 * ours.shifts / ours.requests, ""),
+        Figure(f"{name}: the sender was late by (p99)", 1000 * ours.sender_p99, "ms"),
+    ]
 
 
 def _adavit(dense: Driven) -> list[Figure]:

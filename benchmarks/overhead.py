@@ -22,7 +22,8 @@ from elastiq.load import Load, LoadMonitor
 from elastiq.policies import policy
 from elastiq.protocols import Arrays
 from elastiq.records import PointRecord, StageRecord
-from elastiq.worker import Done, Worker
+from elastiq.requests import Done
+from elastiq.worker import Worker
 
 ROUNDS = 20
 RUNS = 500  # of a measurement in a round

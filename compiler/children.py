@@ -1,4 +1,4 @@
-"""One child process per backend, started when it is first needed and kept: imports take longest."""
+"""A child process per toolchain, started when it is first needed, and kept: imports are slow."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from multiprocessing.connection import Connection, Pipe
-from pathlib import Path
 from typing import Any
-
-from elastiq.records import Graph
 
 # The parent's path, and not the current folder: that may hold packages of the user's own.
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from compiler.child import main; \
@@ -30,20 +28,19 @@ class Died(Exception):
 
 
 class Child:
-    """A process in which one backend builds; a new one after it died."""
+    """A process in which one toolchain works; a new one after it died."""
 
-    def __init__(self, name: str, memory: float) -> None:
-        self._name = name
+    def __init__(self, memory: float) -> None:
         self._memory = memory
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         self._process: subprocess.Popen[bytes] | None = None
         self._talk: Connection | None = None
 
-    def build(self, graph: Graph, out: Path, settings: Any, seconds: float) -> None:
-        """What the backend's own `build` does. Raises what it raises, or Died."""
+    def call(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
+        """What a module's function answers. Raises what it raises, or Died."""
         talk = self._started()
         try:
-            talk.send((graph, out, settings))
+            talk.send((function, arguments))
             in_time = talk.poll(seconds)
             answer = talk.recv() if in_time else None
         except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -57,14 +54,15 @@ class Child:
             raise self._end("memory", "it ran out of memory")
         if isinstance(answer, RuntimeError):
             raise Died("crash", str(answer))
-        if answer is not None:
+        if isinstance(answer, Exception):
             raise answer
+        return answer
 
     def _started(self) -> Connection:
         if self._talk is None:
             self._talk, theirs = Pipe()
             log = self._log.fileno()
-            means = [self._name, os.getpid(), self._memory, theirs.fileno(), log]
+            means = [os.getpid(), self._memory, theirs.fileno(), log]
             self._process = subprocess.Popen(
                 [sys.executable, "-c", START, json.dumps(sys.path), json.dumps(means)],
                 stdin=subprocess.DEVNULL,
@@ -102,5 +100,5 @@ class Child:
 
 @cache
 def child(name: str, memory: float = 0.0) -> Child:
-    """The child of a backend, allowed so many GiB of memory; 0: as much as there is."""
-    return Child(name, memory)
+    """The child of a toolchain, allowed so many GiB of memory; 0: as much as there is."""
+    return Child(memory)

@@ -22,6 +22,7 @@ COMMANDS = {
     "profile": "Verify, and measure every engine on this machine.",
     "bundle": "The same as build.",
     "inspect": "Show what is in a bundle.",
+    "finalize": "Finish, on the device, a bundle that was built elsewhere.",
     "check": "Check every file of a bundle.",
     "report": "Write a bundle's page, with a replay's results if there are any.",
     "diff": "Say what became slower or less accurate between two bundles.",

@@ -45,11 +45,18 @@ def _made(build: Build) -> str:
         lines = [f"{point}: {choice.why}" for point, choice in (build.choices or {}).items()]
         return "\n".join([*lines, f"wrote {build.output}"])
     if build.table:
-        return "\n".join(
+        lines = [
             f"{row.engine} at {row.load:.0%} load: "
             f"p50 {1000 * row.latency.p50:.2f} ms, p99 {1000 * row.latency.p99:.2f} ms"
+            + ("" if row.latency.stable else ", unstable")
             for row in build.table.rows
-        )
+        ]
+        if build.table.bound is not None:
+            off = f"{build.table.bound:.0%}"
+            lines.append(
+                f"a median between these loads: off by {off} at most, as inner levels left out"
+            )
+        return "\n".join(lines)
     if build.verified:
         return "\n".join(
             f"{v.variant}: score {v.quality.score:.4f} (source {v.quality.reference_score:.4f}), "

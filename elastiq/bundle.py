@@ -23,8 +23,9 @@ from elastiq.latency import LatencyTable
 from elastiq.manifest import FileRecord, inside
 from elastiq.protocols import Arrays, Engine, Runner, RunnerOptions
 from elastiq.records import EngineRecord, PointRecord
+from elastiq.requests import Done
 from elastiq.sessions import Session, Sessions
-from elastiq.worker import Done, Worker, serve
+from elastiq.worker import Worker, serve
 
 log = logging.getLogger(__name__)
 
@@ -120,13 +121,27 @@ class Bundle:
 
     def engine(self, key: str) -> Engine:
         """One engine by key, loaded on first use; others may be loaded at the same time."""
-        record = self._record(key)
+        self._record(key)  # an unknown one gets no lock
         with self._lock:
             loading = self._loading.setdefault(key, threading.Lock())
         with loading:
             if key not in self._engines:
-                self._engines[key] = self._load(record)
+                self._engines[key] = self.load_engine(key)
             return self._engines[key]
+
+    def load_engine(self, key: str) -> Engine:
+        """One engine by key, loaded for the caller, who closes it."""
+        record = self._record(key)
+        folder = f"{record.folder}/"
+        self._trust([name for name in self.manifest.files if name.startswith(folder)])
+        weights = [f"{WEIGHTS}/{weight}" for weight in record.weights]
+        options = RunnerOptions(
+            self.path / WEIGHTS, self.threads, self.share, partial(self._trust, weights)
+        )
+        runner: Runner = plugins.load("elastiq.runners", record.runner, "runner")
+        engine = runner.load(inside(self.path, record.folder), options)
+        heap.trim()
+        return engine
 
     def execute(self, point: str, inputs: Arrays) -> dict[str, np.ndarray]:
         """Answer one request at one point, now, in this thread."""
@@ -256,18 +271,6 @@ class Bundle:
             return self._records[key]
         except KeyError:
             raise unknown("engine", key, self._records) from None
-
-    def _load(self, record: EngineRecord) -> Engine:
-        folder = f"{record.folder}/"
-        self._trust([name for name in self.manifest.files if name.startswith(folder)])
-        weights = [f"{WEIGHTS}/{weight}" for weight in record.weights]
-        options = RunnerOptions(
-            self.path / WEIGHTS, self.threads, self.share, partial(self._trust, weights)
-        )
-        runner: Runner = plugins.load("elastiq.runners", record.runner, "runner")
-        engine = runner.load(inside(self.path, record.folder), options)
-        heap.trim()
-        return engine
 
     def _trusted(self, name: str) -> Path:
         self._trust([name])

@@ -21,21 +21,18 @@ class Burner:
 
     One process a core, each working for that share of each period: at 0.5 on two cores, both are
     half busy. The kernel may move processes between cores. They end with this process, however
-    it ends.
+    it ends. `set` changes the load within a period.
     """
 
     def __init__(self, load: float) -> None:
-        if not 0.0 <= load <= 1.0:
-            from elastiq.errors import ElastiqError
-
-            raise ElastiqError(f"a background load is between 0 and 1, not {load:g}")
-        self.load = load
+        self.load = _checked(load)
         self._children: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Burner:
         for _ in range(cores() if self.load else 0):
             command = [sys.executable, "-I", "-S", __file__, str(self.load), str(os.getpid())]
-            self._children.append(subprocess.Popen(command, stdout=subprocess.PIPE))
+            child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self._children.append(child)
         for child in self._children:
             if child.stdout is not None:
                 child.stdout.read(1)  # it burns from now on
@@ -51,13 +48,30 @@ class Burner:
             child.kill()
         for child in self._children:
             child.wait()
-            if child.stdout is not None:
-                child.stdout.close()
+            for pipe in (child.stdin, child.stdout):
+                if pipe is not None:
+                    pipe.close()
         self._children.clear()
+
+    def set(self, load: float) -> None:
+        """Take another share from now on. Who began with none stays at none."""
+        self.load = _checked(load)
+        for child in self._children:
+            if child.stdin is not None:
+                child.stdin.write(f"{load}\n".encode())
+                child.stdin.flush()
 
     @property
     def pids(self) -> list[int]:
         return [child.pid for child in self._children]
+
+
+def _checked(load: float) -> float:
+    if not 0.0 <= load <= 1.0:
+        from elastiq.errors import ElastiqError
+
+        raise ElastiqError(f"a background load is between 0 and 1, not {load:g}")
+    return load
 
 
 def cores() -> int:
@@ -68,9 +82,13 @@ def cores() -> int:
 
 
 def burn(load: float, parent: int) -> None:
-    """Take `load` of one core's time until the parent process is gone."""
+    """Take `load` of one core's time until the parent process is gone, or says another share."""
+    os.set_blocking(sys.stdin.fileno(), False)
     began, owed = time.monotonic(), 0.0
     while os.getppid() == parent:
+        told = sys.stdin.buffer.read()
+        if told:
+            load, owed = float(told.split()[-1]), 0.0
         # Uneven periods: the kernel counts busy ticks, and would see even ones all or not at all.
         period = PERIOD * random.uniform(0.5, 1.5)
         # What others kept us from taking is made up for, but never more than one period of it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -57,8 +58,7 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
 def _record(kind: type, data: Any, where: str) -> Any:
     if not isinstance(data, dict):
         raise ElastiqError(f"{where}: expected a table, found {data!r:.60}")
-    hints = typing.get_type_hints(kind)
-    fields = {f.name: f for f in dataclasses.fields(kind)}
+    hints, fields = _shape(kind)
     for key in data:
         if key not in fields:
             raise ElastiqError(f"{where}: {unknown('key', key, fields)}")
@@ -70,6 +70,12 @@ def _record(kind: type, data: Any, where: str) -> Any:
         if name not in data and not optional:
             raise ElastiqError(f"{where}: {name!r} is missing")
     return kind(**{k: _decode(hints[k], v, f"{where}.{k}") for k, v in data.items()})
+
+
+@functools.cache
+def _shape(kind: type) -> tuple[dict[str, Any], dict[str, dataclasses.Field[Any]]]:
+    """The types of a record's fields, and the fields: a manifest has hundreds of the same kind."""
+    return typing.get_type_hints(kind), {f.name: f for f in dataclasses.fields(kind)}
 
 
 def _union(kinds: tuple[Any, ...], data: Any, where: str) -> Any:

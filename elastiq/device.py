@@ -22,6 +22,10 @@ TELLING_FLAGS = (
     "asimddp",
     "i8mm",
 )
+JETSON = {
+    "jetson linux": Path("/etc/nv_tegra_release"),
+    "power mode": Path("/var/lib/nvpmodel/status"),
+}
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ def circumstances() -> dict[str, str]:
     """What a measurement on this device depends on and may change between two of them."""
     device = this()
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    told = {name: path for name, path in JETSON.items() if path.exists()}
     return {
         "cpu": device.cpu,
         "cores": str(device.cores),
@@ -69,6 +74,7 @@ def circumstances() -> dict[str, str]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "governor": governor.read_text().strip() if governor.exists() else "unknown",
+        **{name: " ".join(path.read_text().split()) for name, path in told.items()},
     }
 
 

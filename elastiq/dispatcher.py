@@ -137,7 +137,7 @@ class Dispatcher:
         self._policy = policy
         self._load = load
         usual = sorted(table.of(point, 0.0).p50 for point in points)[len(points) // 2]
-        self._correction = correction or Correction(usual)
+        self._correction = correction or Correction(usual, clock)
         self._beside, self._shifting, self._waking = Extra(), Extra(), Extra()
         self._clock = clock
         self._ended = -inf
@@ -149,6 +149,11 @@ class Dispatcher:
         self._renewed = -inf
         self._current: int | None = None
         self.decide()  # a policy that does not suit these points fails now, not at a request
+
+    @property
+    def load(self) -> Load | float:
+        """The device's load, as it is known now."""
+        return self._load()
 
     def offer(self, point: PointRecord) -> None:
         """Add a point, by its cost among the others, before the next decision. Thread-safe."""

@@ -58,6 +58,8 @@ class Errands:
             try:
                 if not self._stopped and self._succeeds(arguments):
                     then()
+            except OSError as e:  # no memory for a process, or an interpreter that starts none
+                log.warning("%s could not be started: %s", arguments[0], e)
             except Exception:  # nobody waits for it, and it was only to make things better
                 log.warning("%s failed", arguments[0], exc_info=True)
             finally:

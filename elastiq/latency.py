@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 
 from elastiq.records import WHOLE, PointRecord
@@ -71,27 +71,42 @@ class LatencyTable:
 
     @cached_property
     def _by_engine(self) -> dict[str, list[Row]]:
+        return {engine: _rising(rows) for engine, rows in self._measured.items()}
+
+    @cached_property
+    def _measured(self) -> dict[str, list[Row]]:
         found: dict[str, list[Row]] = {}
         for row in sorted(self.rows, key=lambda row: row.load):
             found.setdefault(row.engine, []).append(row)
         return found
+
+    @cached_property
+    def bound(self) -> float | None:
+        """By how much, at most, a p50 between two levels is off: what each inner level would be
+        off by if it were left out. None: there is no inner level."""
+        errors = [
+            abs(_between_rows(left, right, middle.load).p50 / middle.latency.p50 - 1)
+            for rows in self._measured.values()
+            for left, middle, right in zip(rows, rows[1:], rows[2:], strict=False)
+        ]
+        return max(errors, default=None)
 
     @property
     def engines(self) -> Iterable[str]:
         return self._by_engine.keys()
 
     def at(self, engine: str, load: float) -> Latency:
-        """The latency of an engine at a load, interpolated between levels, never beyond."""
+        """The latency of an engine at a load, interpolated between levels, never beyond.
+
+        More load never costs less: where it was measured to, that was chance, and levels are one.
+        """
         rows = self._by_engine[engine]
         right = bisect_left([row.load for row in rows], load)
         if right == 0:
             return rows[0].latency
         if right == len(rows):
             return rows[-1].latency
-        below, above = rows[right - 1], rows[right]
-        return _between(
-            below.latency, above.latency, (load - below.load) / (above.load - below.load)
-        )
+        return _between_rows(rows[right - 1], rows[right], load)
 
     def of(self, point: PointRecord, load: float, kind: str = WHOLE) -> Latency:
         """The latency of a point at a load, whichever way a request of this kind takes."""
@@ -104,6 +119,29 @@ class LatencyTable:
             self.at(point.stages[stage].engine, load).times(count) for stage, count in runs.items()
         )
         return reduce(Latency.plus, others, first)
+
+
+def _rising(rows: Sequence[Row]) -> list[Row]:
+    """The nearest rows that never fall: neighbours that do get their mean (pooled violators)."""
+    columns = []
+    for name in ("p50", "p90", "p99", "mean"):
+        pools: list[tuple[float, int]] = []
+        for row in rows:
+            value, count = getattr(row.latency, name), 1
+            while pools and pools[-1][0] > value:
+                before, many = pools.pop()
+                value, count = (before * many + value * count) / (many + count), many + count
+            pools.append((value, count))
+        columns.append([value for value, count in pools for _ in range(count)])
+    return [
+        replace(row, latency=replace(row.latency, p50=p50, p90=p90, p99=p99, mean=mean))
+        for row, p50, p90, p99, mean in zip(rows, *columns, strict=True)
+    ]
+
+
+def _between_rows(below: Row, above: Row, load: float) -> Latency:
+    share = (load - below.load) / (above.load - below.load)
+    return _between(below.latency, above.latency, share)
 
 
 def _mixture(ways: Sequence[tuple[float, Latency]]) -> Latency:

@@ -23,7 +23,7 @@ STALE = 0.5
 
 @dataclass(frozen=True)
 class Load:
-    """What the sensors say, smoothed, and when the least recent of them said it."""
+    """What the sensors say, smoothed, and until when the least recent of that was good."""
 
     readings: Mapping[str, float] = field(default_factory=dict)
     taken: float | None = None  # on the monotonic clock; None: never
@@ -47,8 +47,8 @@ class Load:
 
     @property
     def age(self) -> float | None:
-        """Seconds since the reading."""
-        return None if self.taken is None else time.monotonic() - self.taken
+        """Seconds since the reading was good."""
+        return None if self.taken is None else max(0.0, time.monotonic() - self.taken)
 
     def __str__(self) -> str:
         if not self.known:
@@ -71,7 +71,8 @@ class LoadMonitor:
         self._interval = interval
         self._sensors = list(every_sensor() if sensors is None else sensors)
         self._values: dict[str, dict[str, float]] = {}
-        self._taken: dict[str, float] = {}
+        self._good_until: dict[str, float] = {}
+        self._due: dict[str, float] = {}
         self._missed = dict.fromkeys((sensor.name for sensor in self._sensors), 0)
         self._stopping = threading.Event()
         self._sampled = threading.Event()
@@ -109,37 +110,43 @@ class LoadMonitor:
         self.stop()
 
     def sample(self) -> Load:
-        """Read every sensor once."""
+        """Read every sensor whose turn it is once."""
+        now = time.monotonic()
         for sensor in tuple(self._sensors):
+            if now < self._due.get(sensor.name, now):
+                continue
+            self._due[sensor.name] = now + sensor.period
             try:
                 values = sensor.read()
             except Exception as e:
-                self._drop(sensor, f"failed: {e!r}")
+                self._drop(sensor, logging.WARNING, f"failed: {e!r}")
                 continue
-            if values is not None:
-                self._take(sensor.name, values)
+            # What cannot be is left out: smoothed, it would spoil all that comes after it.
+            shares = {name: value for name, value in (values or {}).items() if 0 <= value <= 1}
+            if shares:
+                self._take(sensor, shares)
                 continue
             self._missed[sensor.name] += 1
             if self._missed[sensor.name] >= PATIENCE:
-                self._drop(sensor, "has nothing to say on this device")
+                self._drop(sensor, logging.INFO, "has nothing to say on this device")
         readings = {name: v for values in self._values.values() for name, v in values.items()}
-        self.latest = Load(readings, min(self._taken.values(), default=None))
+        self.latest = Load(readings, min(self._good_until.values(), default=None))
         return self.latest
 
-    def _take(self, name: str, values: Mapping[str, float]) -> None:
-        before = self._values.get(name, values)
-        self._values[name] = {
-            key: before.get(key, value) + SMOOTHING * (value - before.get(key, value))
-            for key, value in values.items()
-        }
-        self._taken[name] = time.monotonic()
+    def _take(self, sensor: Sensor, values: Mapping[str, float]) -> None:
+        name = sensor.name
+        known = self._values.setdefault(name, {})
+        for key, value in values.items():
+            before = known.get(key, value)
+            known[key] = before + SMOOTHING * (value - before)
+        self._good_until[name] = time.monotonic() + sensor.period
         self._missed[name] = 0
 
-    def _drop(self, sensor: Sensor, why: str) -> None:
-        log.warning("load sensor %s %s; going on without it", sensor.name, why)
+    def _drop(self, sensor: Sensor, level: int, why: str) -> None:
+        log.log(level, "load sensor %s %s; going on without it", sensor.name, why)
         self._sensors.remove(sensor)
         self._values.pop(sensor.name, None)
-        self._taken.pop(sensor.name, None)
+        self._good_until.pop(sensor.name, None)
 
     def _watch(self) -> None:
         while not self._stopping.wait(self._interval):

@@ -39,6 +39,7 @@ class Manifest:
     files: dict[str, FileRecord]
     toolchain: dict[str, str]
     driver_settings: dict[str, Any] = field(default_factory=dict)
+    accuracy_drop: float = 0.0  # points of the metric that an engine may cost
 
     def to_json(self) -> bytes:
         """The manifest with a digest over itself, so that damage to it is seen too."""

@@ -23,6 +23,8 @@ class Outcome:
     point: str | None = None
     score: float = 0.0
     differing: bool = False  # the answer is not the one that verification saw: it scores 0
+    took: float | None = None  # in the engines, in seconds
+    beside: float | None = None  # what a request took lately beside them
 
     @property
     def answered(self) -> bool:

@@ -47,8 +47,9 @@ class Runner(Protocol):
 
 
 class Sensor(Protocol):
-    """A source of device load. `read` gives named values since the last read, or None if absent."""
+    """A source of device load. `read` gives named shares (0…1) since the last read, or None."""
 
     name: str
+    period: float  # seconds from one read to the next at least, for what changes slowly
 
     def read(self) -> dict[str, float] | None: ...

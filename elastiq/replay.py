@@ -10,18 +10,22 @@ import gc
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
+from elastiq.burner import Burner
 from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull
+from elastiq.hog import IDLE, Hog
 from elastiq.outcomes import FAILED, IN_TIME, LATE, REFUSED, Outcome, Report, summarize
+from elastiq.requests import Answer
 from elastiq.samples import Samples
-from elastiq.worker import Answer, Worker
+from elastiq.worker import Worker
 
 TOLERANCE = 1e-3
 SLICE = 0.5  # seconds of traffic before the next contender's turn: noise comes in longer spells
@@ -49,11 +53,25 @@ def replay(
     moments: np.ndarray,
     samples: Samples,
     deadline: float,
+    **how: Any,
+) -> dict[str, Report]:
+    """The figures of every worker for the same traffic; `how` is as for `send`."""
+    sent = send(workers, moments, samples, deadline, **how)
+    return {name: summarize(name, seen) for name, seen in sent.items()}
+
+
+def send(
+    workers: Mapping[str, Worker],
+    moments: np.ndarray,
+    samples: Samples,
+    deadline: float,
+    hog: Hog = IDLE,
     seed: int = 0,
     tolerance: float = TOLERANCE,
     mixes: bool = False,
-) -> dict[str, Report]:
+) -> dict[str, list[Outcome]]:
     """Send the same traffic to every worker; each request has `deadline` seconds from its moment.
+    What became of each, in the order of sending.
 
     Where a model `mixes`, other company means another answer than the one that verification saw:
     it counts for what verification said of one that comes to the same.
@@ -62,20 +80,47 @@ def replay(
     Every slice begins with empty queues.
     """
     _check(moments, samples, deadline)
-    picks = np.random.default_rng(seed).integers(len(samples), size=len(moments))
+    picks = picked(samples, len(moments), seed)
     outcomes: dict[str, list[Outcome]] = {name: [] for name in workers}
+    score = partial(_likely, samples) if mixes else partial(_seen, samples, tolerance)
     names = list(workers)
-    end = np.nextafter(float(moments[-1]), np.inf)
-    edges = np.linspace(0.0, end, max(1, round(end / SLICE)) + 1)
-    for turn, (begin, end) in enumerate(itertools.pairwise(edges)):
-        part = (moments >= begin) & (moments < end)
-        for place in range(len(names)):
-            name = names[(turn + place) % len(names)]
-            with _no_garbage_collection():
-                sent = _send(workers[name], moments[part] - begin, picks[part], samples, deadline)
-            score = partial(_likely, samples) if mixes else partial(_seen, samples, tolerance)
-            outcomes[name] += [_outcome(one, deadline, score) for one in sent]
-    return {name: summarize(name, seen) for name, seen in outcomes.items()}
+    with Burner(hog.most) as burner:
+        for turn, (begin, end, part) in enumerate(slices(moments)):
+            changes = [(at - begin, share) for at, share in hog.between(begin, end)]
+            for place in range(len(names)):
+                name = names[(turn + place) % len(names)]
+                burner.set(hog.at(begin))
+                with _no_garbage_collection():
+                    due = moments[part] - begin
+                    told = _Changes(burner, changes)
+                    sent = _send(workers[name], due, picks[part], samples, deadline, told)
+                outcomes[name] += [_outcome(one, deadline, score) for one in sent]
+    return outcomes
+
+
+def picked(samples: Samples, count: int, seed: int) -> np.ndarray:
+    """Which sample each request brings."""
+    return np.random.default_rng(seed).integers(len(samples), size=count)
+
+
+def slices(moments: np.ndarray) -> Iterator[tuple[float, float, np.ndarray]]:
+    """The parts of traffic that are sent in one turn: their beginning, end, and requests."""
+    end = float(np.nextafter(float(moments[-1]), np.inf))
+    edges = np.linspace(0.0, end, max(1, round(end / SLICE)) + 1).tolist()
+    for begin, end in itertools.pairwise(edges):
+        yield begin, end, (moments >= begin) & (moments < end)
+
+
+class _Changes:
+    """Sets a burner to what a script says, whenever it is asked to catch up."""
+
+    def __init__(self, burner: Burner, changes: Sequence[tuple[float, float]]) -> None:
+        self._burner = burner
+        self._left = list(changes)
+
+    def until(self, moment: float) -> None:
+        while self._left and self._left[0][0] <= moment:
+            self._burner.set(self._left.pop(0)[1])
 
 
 @contextmanager
@@ -99,7 +144,12 @@ def _check(moments: np.ndarray, samples: Samples, deadline: float) -> None:
 
 
 def _send(
-    worker: Worker, moments: np.ndarray, picks: np.ndarray, samples: Samples, deadline: float
+    worker: Worker,
+    moments: np.ndarray,
+    picks: np.ndarray,
+    samples: Samples,
+    deadline: float,
+    changes: _Changes,
 ) -> list[Sent]:
     """Send each request at its moment, then wait for all answers."""
     sent: list[Sent] = []
@@ -107,6 +157,7 @@ def _send(
     for moment, pick in zip(moments.tolist(), picks.tolist(), strict=True):
         inputs = samples.input(pick)
         due = start + moment
+        changes.until(moment)
         time.sleep(max(0.0, due - time.perf_counter()))
         one = Sent(pick, due, time.perf_counter())
         try:
@@ -139,6 +190,8 @@ def _outcome(one: Sent, deadline: float, score: Callable[[Answer, int], float | 
         point=answer.point,
         score=found or 0.0,
         differing=found is None,
+        took=answer.took,
+        beside=answer.choice.overhead,
     )
 
 

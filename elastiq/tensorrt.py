@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from elastiq import digest
 from elastiq.cuda import Driver
 from elastiq.errors import EngineError
 from elastiq.manifest import inside
@@ -45,18 +46,28 @@ class Feed:
         return np.fromfile(inside(weights, self.weight), self.dtype).reshape(self.shape)
 
 
+@dataclass(frozen=True)
+class Help:
+    """What makes building easier: a bound on scratch memory, and kernels timed before."""
+
+    workspace: int = 0  # bytes; 0: as much as there is
+    timings: Path | None = None  # read, and written anew
+
+
 def plan(
     runtime: ModuleType,
     graph: bytes,
     weights: Path,
     capabilities: Sequence[str],
     profiles: Sequence[Profile],
+    help: Help | None = None,
 ) -> bytes:
     """The plan of a graph whose large tensors lie in `weights`. Without capabilities: for here."""
+    help = help or Help()
     messages = _messages(runtime)
     builder = runtime.Builder(messages)
-    flags = 1 << int(runtime.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-    network = builder.create_network(flags)
+    typed = getattr(runtime.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    network = builder.create_network(0 if typed is None else 1 << int(typed))
     network.name = "main"  # else a counter's, which makes equal plans differ
     parser = runtime.OnnxParser(network, messages)
     if not parser.parse(graph, str(weights / "graph.onnx")):
@@ -70,10 +81,30 @@ def plan(
         shapes = builder.create_optimization_profile()
         shapes.set_shape(profile.input, profile.least, profile.likely, profile.most)
         config.add_optimization_profile(shapes)
+    if help.workspace:
+        config.set_memory_pool_limit(runtime.MemoryPoolType.WORKSPACE, help.workspace)
+    if help.timings:
+        _read_timings(config, help.timings)
     made = builder.build_serialized_network(network, config)
     if made is None:
         raise Refusal("; ".join(messages.said) or "it gave no reason")
+    if help.timings:
+        _write_timings(config, help.timings)
     return bytes(made)
+
+
+def _read_timings(config: Any, path: Path) -> None:
+    """What another version or GPU timed is of no use, and left alone."""
+    for known in (path.read_bytes() if path.exists() else b"", b""):
+        timings = config.create_timing_cache(known)
+        if timings is not None and config.set_timing_cache(timings, False):
+            return
+
+
+def _write_timings(config: Any, path: Path) -> None:
+    timings = config.get_timing_cache()
+    if timings is not None:
+        digest.write_atomically(path, bytes(timings.serialize()))
 
 
 def _messages(runtime: ModuleType) -> Any:

@@ -12,7 +12,7 @@ from elastiq.errors import missing
 from elastiq.latency import LatencyTable
 from elastiq.manifest import Manifest
 from elastiq.records import EngineRecord, PointRecord
-from profiles import layers
+from profiles import layers, replayed
 from profiles.charts import Mark, Series, chart
 
 TEMPLATE = "report.html.j2"
@@ -49,6 +49,7 @@ def render(
         ),
         size=sum(file.size for file in manifest.files.values()),
         replay=replay,
+        replay_chart=replayed.picture(replay) if replay else "",
         layer_columns=layers.columns(sensitivity),
         layer_rows=layers.rows(sensitivity),
         layer_chart=layers.picture(sensitivity) if sensitivity else "",

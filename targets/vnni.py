@@ -10,6 +10,9 @@ from onnx import ModelProto
 from onnx_ir.passes import common
 from onnxscript.rewriter import pattern
 
+# Scales, that is, so that equal roundings become one. Weights stand once on disk as it is, and ONNX
+# Runtime makes unsigned ones of some, each with its zero points: that fails where these are shared.
+SCALAR = 1
 MIDDLE = 128  # a signed int8 value plus this is the same value as uint8
 
 
@@ -26,7 +29,7 @@ def lower(model: ModelProto) -> ModelProto:
     for tidy in (
         common.RemoveUnusedNodesPass(),
         common.LiftConstantsToInitializersPass(lift_all_constants=True),
-        common.DeduplicateInitializersPass(),
+        common.DeduplicateInitializersPass(size_limit=SCALAR),
         common.CommonSubexpressionEliminationPass(),
         common.RemoveUnusedNodesPass(),
         common.TopologicalSortPass(),

@@ -25,6 +25,9 @@ EXTRAS = {  # what a file needs that only some devices have
     "grpc.py": {"grpc", "google"},
     "metrics.py": {"prometheus_client"},
     "running.py": {"aiohttp", "grpc"},
+    "tracing.py": {"opentelemetry"},
+    "nvidia.py": {"pynvml"},
+    "jetson.py": {"jtop"},
 }
 
 

@@ -12,6 +12,8 @@ from compiler import config
 from compiler.commands import options
 from compiler.plan import plan
 from compiler.progress import Progress
+from profiles import export
+from profiles.export import FORMS
 
 HELP = {
     "build": "Make a bundle from MODEL: trace, quantize, compile, verify, profile and bundle it.",
@@ -36,10 +38,15 @@ def _make(name: str) -> click.Command:
 
 
 commands = {name: _make(name) for name in HELP}
+for form in FORMS:
+    commands["profile"] = click.option(
+        f"--{form}", type=click.Path(), help=f"Write the latency table to this file, as {form}."
+    )(commands["profile"])
 
 
 def _run(name: str, flags: dict[str, Any]) -> None:
     as_json = flags.pop("as_json")
+    exports = {form: Path(path) for form in FORMS if (path := flags.pop(form, None))}
     given = flags.pop("config")
     path = Path(given) if given else _here()
     settings = config.read(path, flags)
@@ -50,6 +57,9 @@ def _run(name: str, flags: dict[str, Any]) -> None:
     until = "bundle" if name == "build" else name
     with Progress(planned.tasks, silent=as_json) as progress:
         built = pipeline.build(planned, Store.default(), progress, until)
+    if built.table is not None:
+        for form, where in exports.items():
+            export.write(built.table, where, form)
     if as_json:
         click.echo(json.dumps(summary.as_dict(built, planned.absent), indent=1))
     else:

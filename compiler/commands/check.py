@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 
 import click
-import numpy as np
 
 import elastiq
 from compiler.commands import options
 from elastiq.bundle import Bundle
-from elastiq.errors import BundleError, EngineError
-
-TOLERANCE = 0.02  # of the largest output: another CPU's kernels round INT8 sums otherwise
-SAMPLES = 8
+from elastiq.errors import BundleError, ElastiqError
+from elastiq.goldens import TOLERANCE, largest_error
 
 
 @click.command(
@@ -43,23 +40,8 @@ def command(bundle: str, as_json: bool) -> None:
 def _errors(bundle: Bundle) -> tuple[dict[str, float], str]:
     """The largest error of each point, or why engines for another device do not run here."""
     try:
-        return {p.name: _largest_error(bundle, p.name) for p in bundle.manifest.points}, ""
-    except EngineError as e:
+        return {p.name: largest_error(bundle, p) for p in bundle.manifest.points}, ""
+    except ElastiqError as e:
         if any(engine.executed for engine in bundle.manifest.engines):
             raise
         return {}, str(e)
-
-
-def _largest_error(bundle: Bundle, point: str) -> float:
-    """Answered as many at a time as when they were verified: who they come with may matter."""
-    samples = bundle.samples()
-    takes = bundle.point(point).takes
-    worst = 0.0
-    for first in range(0, min(SAMPLES, len(samples)), takes):
-        together = range(first, min(first + takes, len(samples)))
-        answers = bundle.together(point, [samples.input(index) for index in together])
-        for index, answer in zip(together, answers, strict=True):
-            for name, golden in samples.outputs[point].items():
-                scale = max(float(np.abs(golden).max()), 1e-6)
-                worst = max(worst, float(np.abs(answer[name] - golden[index]).max()) / scale)
-    return worst

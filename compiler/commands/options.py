@@ -31,6 +31,9 @@ def _shares(context: click.Context, parameter: click.Parameter, value: str | Non
         raise click.BadParameter(f"{value!r} is not a list of numbers such as 0,0.5,1") from None
 
 
+loads = click.option("--loads", callback=_shares, help="Load levels to profile at. [0,0.5,1]")
+
+
 def building(function: Decorated) -> Decorated:
     """The settings of a build; each overrides its key in elastiq.toml."""
     for option in reversed(_BUILDING):
@@ -79,7 +82,7 @@ _BUILDING = (
     click.option("--calibration", help="A .npy, .npz or folder of images. [the model's own]"),
     click.option("--calibration-samples", type=int, help="Samples to calibrate with. [128]"),
     click.option("--threads", type=int, help="Threads per engine. [what the target says]"),
-    click.option("--loads", callback=_shares, help="Load levels to profile at. [0,0.5,1]"),
+    loads,
     click.option("--profile-seconds", type=float, help="At most, per engine and load. [2]"),
     click.option(
         "--keep", type=click.Choice(["fastest", "all"]), help="Engines to ship. [fastest]"

@@ -1,10 +1,8 @@
-"""`elastiq replay`: traffic sent for real to the dispatcher and to each fixed point in turns."""
+"""`elastiq replay`: every policy and every fixed point under the same load, real or simulated."""
 
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,45 +10,29 @@ import click
 
 import elastiq
 from compiler.commands import options
-from elastiq import device, digest, policies
-from elastiq.arrivals import ARRIVALS, arrivals
+from elastiq import contest, device, digest, hog
+from elastiq.arrivals import ARRIVALS
 from elastiq.bundle import Bundle
-from elastiq.burner import Burner
-from elastiq.outcomes import COLUMNS, Report, cells, ranked, table
-from elastiq.replay import replay
+from elastiq.contest import Contest
+from elastiq.errors import ElastiqError
+from elastiq.outcomes import COLUMNS, cells, ranked, table
+from elastiq.traffic import Traffic
 
 SPOILT = 0.25  # of the deadline: a sender later than this has measured itself
 
 
-@dataclass(frozen=True)
-class Traffic:
-    """What is sent: requests a second, and the seconds that each may take."""
-
-    kind: str
-    rate: float
-    deadline: float
-    seconds: float
-    hog: float
-    seed: int
-
-    def __str__(self) -> str:
-        hog = f", while others take {self.hog:.0%} of the CPU" if self.hog else ""
-        return (
-            f"{self.kind} arrivals, {self.rate:.1f} a second for {self.seconds:g} s, "
-            f"deadline {1000 * self.deadline:.1f} ms{hog}"
-        )
-
-
 @click.command(
-    help="Send the same traffic to BUNDLE's dispatcher and to each of its points alone, in turns, "
-    "and compare what was answered rightly by its deadline.\n\n\b\n"
+    help="Send the same traffic to BUNDLE's dispatcher under each policy and to each of its points "
+    "alone, in turns, and compare what was answered rightly by its deadline.\n\n\b\n"
     "elastiq replay perceiver.elastiq -o burst.json\n"
-    "elastiq replay perceiver.elastiq --arrivals poisson --rate 2 --hog 0.5"
+    "elastiq replay perceiver.elastiq --arrivals gamma --cv 4 --rate 2 --hog 0:0,3:0.5\n"
+    "elastiq replay perceiver.elastiq --trace moments.csv --simulate"
 )
 @options.bundle
 @click.option(
     "--arrivals", "kind", type=click.Choice(sorted(ARRIVALS)), default="step", show_default=True
 )
+@click.option("--trace", type=click.Path(), help="Recorded arrivals instead: a moment a line.")
 @click.option(
     "--rate",
     type=click.FloatRange(0, min_open=True),
@@ -58,6 +40,8 @@ class Traffic:
     show_default=True,
     help="Mean rate, as a multiple of what the costliest point can do on the idle device.",
 )
+@click.option("--cv", type=float, help="Of gamma arrivals: deviation of gaps over their mean. [3]")
+@click.option("--times", type=float, help="Of a step or ramp: highest rate over lowest. [4]")
 @click.option(
     "--deadline",
     type=click.FloatRange(0, min_open=True),
@@ -77,80 +61,110 @@ class Traffic:
 )
 @click.option(
     "--hog",
-    type=click.FloatRange(0, 1),
-    default=0.0,
+    "others",
+    default="0",
     show_default=True,
-    help="Share of the CPU that another program takes meanwhile.",
+    help="Share of the CPU that another program takes meanwhile, or a script: 0:0,2:0.8,4:0.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--policy", type=click.Choice(policies.names()), default="utility", show_default=True)
+@click.option(
+    "--policy",
+    "names",
+    multiple=True,
+    type=click.Choice(contest.own_policies()),
+    help="Only this one, beside the points. [all]",
+)
+@click.option("--simulate", is_flag=True, help="By the latency table, in place of real runs.")
 @click.option("-o", "--output", type=click.Path(), help="Write the results there, as JSON.")
 @options.as_json
 def command(
     bundle: str,
+    names: tuple[str, ...],
+    simulate: bool,
+    output: str | None,
+    as_json: bool,
+    **asked: Any,
+) -> None:
+    with elastiq.open(bundle) as opened:
+        traffic = _traffic(opened, **asked)
+        compete = contest.simulated if simulate else contest.real
+        found = compete(opened, names or contest.own_policies(), traffic)
+    results = _as_dict(traffic, found)
+    if output:
+        digest.write_atomically(Path(output), (json.dumps(results, indent=1) + "\n").encode())
+    click.echo(json.dumps(results, indent=1) if as_json else _as_text(traffic, found))
+
+
+def _traffic(
+    bundle: Bundle,
     kind: str,
+    trace: str | None,
     rate: float,
     deadline: float,
     deadline_ms: float | None,
     seconds: float,
-    hog: float,
+    others: str,
     seed: int,
-    policy: str,
-    output: str | None,
-    as_json: bool,
-) -> None:
-    with elastiq.open(bundle) as opened:
-        costliest = opened.table.of(opened.manifest.points[-1], load=0.0)
-        due = deadline * costliest.p50 if deadline_ms is None else deadline_ms / 1000
-        capacity = opened.manifest.points[-1].takes / costliest.mean
-        traffic = Traffic(kind, rate * capacity, due, seconds, hog, seed)
-        reports = send(opened, policy, traffic)
-    results = _as_dict(traffic, reports)
-    if output:
-        digest.write_atomically(Path(output), (json.dumps(results, indent=1) + "\n").encode())
-    click.echo(json.dumps(results, indent=1) if as_json else _as_text(traffic, reports))
+    **shape: float | None,
+) -> Traffic:
+    """What is asked for, in requests a second and in seconds."""
+    point = bundle.manifest.points[-1]
+    costliest = bundle.table.of(point, load=0.0)
+    due = deadline * costliest.p50 if deadline_ms is None else deadline_ms / 1000
+    given = {name: value for name, value in shape.items() if value is not None}
+    if trace is not None and given:
+        raise ElastiqError(f"a trace is as it was recorded: leave out --{next(iter(given))}")
+    recording = None if trace is None else Path(trace)
+    return Traffic(
+        kind if recording is None else recording.name,
+        rate * point.takes / costliest.mean,
+        due,
+        seconds,
+        seed,
+        hog.read(others),
+        given,
+        recording,
+    )
 
 
-def send(bundle: Bundle, policy: str, traffic: Traffic) -> list[Report]:
-    moments = arrivals(traffic.kind, traffic.rate, traffic.seconds, traffic.seed)
-    with ExitStack() as stack:
-        workers = {policy: stack.enter_context(bundle.serve(policy))} if policy != "fixed" else {}
-        for point in bundle.manifest.points:
-            workers[point.name] = stack.enter_context(bundle.serve("fixed", point=point.name))
-        bundle.settle()  # no packing while others are measured
-        stack.enter_context(Burner(traffic.hog))
-        reports = replay(
-            workers,
-            moments,
-            bundle.samples(),
-            traffic.deadline,
-            seed=traffic.seed,
-            mixes=bundle.driver.MIXES,
-        )
-    return list(reports.values())
-
-
-def _as_dict(traffic: Traffic, reports: list[Report]) -> dict[str, Any]:
+def _as_dict(traffic: Traffic, found: Contest) -> dict[str, Any]:
     """The results: `reports` for programs; `title`, `columns` and `rows` for a bundle's page."""
-    ranking = ranked(reports)
+    ranking = ranked(found.reports)
     return {
-        "title": str(traffic),
+        "title": _title(traffic, found),
         "columns": COLUMNS,
         "rows": [
             {"name": report.name, "cells": cells(report), "best": report is ranking[0]}
             for report in ranking
         ],
-        "traffic": vars(traffic),
-        "reports": {report.name: report.as_dict() for report in reports},
+        "traffic": {
+            **vars(traffic),
+            "hog": traffic.hog.script,
+            "recording": str(traffic.recording or ""),
+        },
+        "reports": {report.name: report.as_dict() for report in found.reports},
+        "bound": found.bound._asdict(),
+        "simulated": found.simulated,
         "circumstances": device.circumstances(),
     }
 
 
-def _as_text(traffic: Traffic, reports: list[Report]) -> str:
-    lines = [str(traffic), *table(reports)]
-    if max(report.sender_p99 for report in reports) > SPOILT * traffic.deadline:
+def _as_text(traffic: Traffic, found: Contest) -> str:
+    lines = [_title(traffic, found), *table(found.reports)]
+    if found.simulated:
+        lines.pop()  # no sender was late
+    highest = found.bound
+    lines.append(
+        f"who knew all that was to come could reach {100 * highest.effective_accuracy:.2f} % "
+        f"effective, or {100 * highest.attainment:.2f} % in time"
+    )
+    if max(report.sender_p99 for report in found.reports) > SPOILT * traffic.deadline:
         lines.append(
             "The sender was too late for these deadlines: the machine is too busy or the requests "
             "too short for this rate, and the figures say little."
         )
     return "\n".join(lines)
+
+
+def _title(traffic: Traffic, found: Contest) -> str:
+    return f"{traffic}{' (simulated)' if found.simulated else ''}"

@@ -14,7 +14,7 @@ from compiler.commands import options
 from elastiq import policies
 from elastiq.bundle import Bundle
 from elastiq.errors import ElastiqError
-from elastiq.worker import Answer
+from elastiq.requests import Answer
 
 SHOWN = 8  # values of an output that are printed for people
 

@@ -33,6 +33,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @click.option("--largest-mb", default=64, show_default=True, help="Of a request's body.")
 @click.option("--token-file", type=click.Path(), help="Its content is asked of every request.")
 @click.option("--certificate", type=click.Path(), help="Serve by TLS with this (PEM).")
+@click.option("--traces", help="An OTLP collector: http://localhost:4318/v1/traces. [none]")
 @click.option("--key", type=click.Path(), help="Of the certificate, where it lies apart.")
 @options.as_json
 def command(bundles: tuple[str, ...], as_json: bool, **settings: Any) -> None:
@@ -61,7 +62,8 @@ def command(bundles: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     models = Models(places, policy=settings["policy"], limit=settings["limit"])
     for name in places:
         models.load(name)
-    service = Service(models, None if deadline is None else deadline / 1000.0)
+    tracing = _tracing(settings["traces"])
+    service = Service(models, None if deadline is None else deadline / 1000.0, tracing)
 
     def tell(ports: running.Ports) -> None:
         if as_json:
@@ -78,6 +80,18 @@ def command(bundles: tuple[str, ...], as_json: bool, **settings: Any) -> None:
         asyncio.run(running.run(models, service, listening, tell))
     finally:
         models.close()
+        if tracing is not None:
+            tracing.close()
+
+
+def _tracing(address: str | None) -> Any:
+    if address is None:
+        return None
+    try:
+        from elastiq.server import tracing
+    except ImportError as e:
+        raise missing(str(e.name), "traces") from e
+    return tracing.to(address)
 
 
 def _places(bundles: tuple[str, ...]) -> dict[str, Path]:

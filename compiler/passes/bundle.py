@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from compiler.drafts import drafted
 from compiler.passes.budget import LayersOf
 from compiler.passes.compile import BuiltEngine
 from compiler.passes.verify import SHIPPED, Verified, load_answers
 from compiler.plan import Plan, check_output
 from compiler.source import SourceModel
 from compiler.store import weights_of
-from elastiq import archive, digest, manifest
+from elastiq import archive, digest, manifest, samples
 from elastiq.bundle import SAMPLES, SENSITIVITY, WEIGHTS
 from elastiq.codec import plain
 from elastiq.drivers import Remembering
@@ -46,14 +46,8 @@ def bundle(
     out = plan.output
     check_output(out)  # it may have changed since the plan was made
     contents = _contents(plan, verified, choices, table, layers)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with drafted(out) as draft:
         _fill(contents, draft)
-        draft.chmod(0o755)
-        digest.sync_tree(draft)
-        _replace(draft, out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     if plan.config.archive:
         archive.pack(out, plan.archive)
     return out
@@ -140,6 +134,7 @@ def _manifest(contents: _Contents, files: dict[str, FileRecord]) -> Manifest:
         files=files,
         toolchain={name: backend(name).toolchain() for name in plan.backends},
         driver_settings=plan.model.driver_settings,
+        accuracy_drop=plan.config.accuracy_drop,
     )
 
 
@@ -177,6 +172,7 @@ def _engine(built: BuiltEngine, verified: Verified) -> EngineRecord:
         executed=verified.executed,
         quality=verified.quality,
         settings=built.settings,
+        compiled=verified.executed or not backend(built.backend).on_device,
     )
 
 
@@ -185,7 +181,12 @@ def _samples(contents: _Contents) -> Samples:
     inputs, _, _ = load_answers(first.reference)
     count = _shipped(inputs)
     scores, outputs = {}, {}
-    for name, verified in contents.chosen.items():
+    shipped = dict(contents.chosen)
+    if contents.table is None:
+        for verified in contents.kept:
+            variant = verified.variant
+            shipped.setdefault(samples.at(variant.point.name, variant.precision), verified)
+    for name, verified in shipped.items():
         _, answers, marks = load_answers(verified.answers)
         scores[name] = marks[:count]
         outputs[name] = {key: array[:count] for key, array in answers.items()}
@@ -223,15 +224,3 @@ def _copy_weight(source: Path, folder: Path) -> None:
     if digest.of_file(target) != source.name:
         source.unlink()
         raise ElastiqError(f"{source} was damaged in the store; it is removed. Build again.")
-
-
-def _replace(draft: Path, out: Path) -> None:
-    """Put the draft in the place of an older bundle, which stays whole until then."""
-    if out.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old.", dir=out.parent))
-        out.rename(old / out.name)
-        draft.rename(out)
-        shutil.rmtree(old)
-    else:
-        draft.rename(out)
-    digest.sync(out.parent)

@@ -21,7 +21,7 @@ from elastiq import plugins
 from elastiq.codec import decode, plain
 from elastiq.errors import ElastiqError
 from elastiq.protocols import Engine, Runner, RunnerOptions
-from elastiq.records import Graph, engine_key
+from elastiq.records import Graph, TensorSpec, engine_key
 from targets.backends import Backend, backend
 
 FAILURE = "failure.json"
@@ -66,6 +66,15 @@ class BuiltEngine:
         """The backend's settings that it was built with."""
         chosen = backend(self.backend)
         return dict(plain(self.terms.settings.get(self.backend, chosen.Settings())))
+
+    @property
+    def identity(self) -> str:
+        """What changes when the engine does."""
+        return self.folder.name
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        return self.graph.inputs
 
     def load(self, threads: int) -> Engine:
         """The engine as the device would load it."""
@@ -176,7 +185,8 @@ def _one(
 
 def _build(graph: Graph, name: str, settings: Any, terms: Terms, out: Path) -> None:
     try:
-        child(name, terms.memory).build(graph, out, settings, terms.seconds)
+        build = backend(name).build
+        child(name, terms.memory).call(build, graph, out, settings, seconds=terms.seconds)
         return
     except Died as e:
         kind, words = e.kind, f"{e}. {REMEDY[e.kind]}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from compiler.passes.compile import BuiltEngine
 from compiler.progress import Progress
 from compiler.store import Store
 from elastiq import device
@@ -17,6 +18,7 @@ from elastiq.burner import Burner
 from elastiq.codec import decode, plain
 from elastiq.latency import LatencyTable, Row
 from elastiq.measure import measure
+from elastiq.protocols import Engine
 from elastiq.records import TensorSpec
 from elastiq.sensors import cpu
 
@@ -24,8 +26,20 @@ REVISION = 3  # of what this pass makes from the same inputs
 ROWS = "rows.json"
 
 
+class Runnable(Protocol):
+    """An engine that can be loaded here, and what it takes."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def identity(self) -> str: ...
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]: ...
+    def load(self, threads: int) -> Engine: ...
+
+
 def profile(
-    engines: tuple[BuiltEngine, ...],
+    engines: Sequence[Runnable],
     loads: tuple[float, ...],
     seconds: float,
     threads: int,
@@ -39,7 +53,7 @@ def profile(
     for load in loads:
         with progress.task(f"profile at {load:.0%} load") as task:
             inputs = {
-                "engines": sorted(engine.folder.name for engine in engines),
+                "engines": sorted(engine.identity for engine in engines),
                 "revision": REVISION,
                 "load": load,
                 "seconds": seconds,
@@ -56,14 +70,14 @@ def profile(
 
 
 def _measure(
-    engines: tuple[BuiltEngine, ...], load: float, seconds: float, threads: int, folder: Path
+    engines: Sequence[Runnable], load: float, seconds: float, threads: int, folder: Path
 ) -> None:
     with ExitStack() as stack:
         runs = {}
         for built in engines:
             engine = built.load(threads)
             stack.callback(engine.close)
-            feed = example(built.graph.inputs)
+            feed = example(built.inputs)
             runs[built.key] = lambda engine=engine, feed=feed: engine(feed)
         stack.enter_context(Burner(load))
         sensor = cpu.sensor()

@@ -45,11 +45,15 @@ class Situation(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """The option taken, by index, and why: words for `facts`, put together when somebody asks."""
+    """The option taken, by index, and why: words for `facts`, put together when somebody asks.
+
+    It may also say that the request is better refused than answered even so.
+    """
 
     index: int  # type: ignore[assignment]
     words: str
     facts: tuple[float, ...] = ()
+    refuses: bool = False
 
     @property
     def why(self) -> str:

@@ -20,6 +20,7 @@ PLANS = 256  # kept
 NONE_FITS = -1
 WORDS = "worth most to all: {:.1f} ms left, {} behind, one arriving every {:.2f} ms"
 LATE = "the fastest: none is in time within {:.1f} ms"
+GIVEN_UP = "refused: too unlikely in {:.1f} ms, and {} behind have better chances"
 
 # Of an option: its index; its score if in time surely, likely or typically; by how much it is more
 # a second between these; its p50, p90 and p99; its mean in cells; and how many it takes.
@@ -33,9 +34,11 @@ class Utility:
     """Weighs the chance of each point to answer in time, its score, and what is left to others.
 
     Another point than the present one must be worth more by `stay`, a share of a right answer.
+    Under overload, a request that may be too late is refused for the sake of those who have more
+    time.
     """
 
-    stay: float = 0.005
+    stay: float = 0.02
     name = "utility"
     _worth: Worth = field(default_factory=Worth, init=False, repr=False, compare=False)
     _plans: dict[_Key, _Plan] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -52,9 +55,11 @@ class Utility:
         plan = self._plans.get(key)
         if plan is None or plan.options is not options or (not plan.own and not behind):
             plan = self._plan(options, key, hurry=behind > 0)
-        best = plan.best(slacks, given, current, self.stay, waking, shifting)
+        best, refuses = plan.best(slacks, given, current, self.stay, waking, shifting)
         if best == NONE_FITS:
             return Decision(_fastest(options, len(slacks)), LATE, (1e3 * left,))
+        if refuses:
+            return Decision(best, GIVEN_UP, (1e3 * left, behind), refuses=True)
         return Decision(best, WORDS, (1e3 * left, behind, 1e3 * (pace or inf)))
 
     def _plan(self, options: tuple[Option, ...], key: _Key, hurry: bool) -> _Plan:
@@ -128,8 +133,8 @@ class _Plan:
         stay: float,
         waking: float,
         shifting: float,
-    ) -> int:
-        """The best option, or NONE_FITS."""
+    ) -> tuple[int, bool]:
+        """The best option, or NONE_FITS; and whether to refuse the request is better."""
         left = inf if slacks[0] is None else slacks[0]
         most, cells, waiting = CELLS, self._cells, len(slacks)
         behind = slacks[1] if waiting > 1 else None
@@ -161,7 +166,10 @@ class _Plan:
                 continue
             if worth > highest:
                 best, highest = index, worth
-        return best
+        refuses = False
+        if behind is not None and current is not None and not self._packs:
+            refuses = self._values.waiting[current][int(min(most, waited * cells))] > highest
+        return best, refuses
 
     def _together(
         self, known: _Known, slacks: tuple[float | None, ...], given: float, late: float

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -63,12 +64,14 @@ def load(folder: Path, options: RunnerOptions) -> OnnxRuntimeEngine:
         kept = _kept(runtime, model, options.threads)
         if kept is not None:
             return OnnxRuntimeEngine(kept)
-        engine = OnnxRuntimeEngine(_shipped(runtime, model, options))
+        with ThreadPoolExecutor(1) as pool:
+            room = pool.submit(packing.fits, model)
+            engine = OnnxRuntimeEngine(_shipped(runtime, model, options))
     except ElastiqError:
         raise
     except Exception as e:  # the runtime's own errors share no base class
         raise EngineError(f"ONNX Runtime cannot load {folder}: {e}") from e
-    if packing.fits(model):
+    if room.result():
         _share_later(engine, folder, options)
     return engine
 
@@ -130,7 +133,12 @@ def _packed(runtime: ModuleType, packed: bytes, threads: int) -> Any:
 
 
 def _shipped(runtime: ModuleType, model: bytes, options: RunnerOptions) -> Any:
-    return _session(runtime, model, _settings(runtime, options.weights, options.threads))
+    """A session of what came with the bundle, whose weights are checked meanwhile."""
+    with ThreadPoolExecutor(1) as pool:
+        checked = pool.submit(options.check)
+        session = _session(runtime, model, _settings(runtime, options.folder, options.threads))
+        checked.result()
+    return session
 
 
 def _session(runtime: ModuleType, model: bytes, settings: Any) -> Any:

@@ -26,6 +26,7 @@ class CpuSensor:
     """Reads `busy`, `own` and `others` as shares (0…1) of all cores' time since the last read."""
 
     name = "cpu"
+    period = 0.0
 
     def __init__(
         self, path: Path = STAT, own_seconds: Callable[[], float] = time.process_time

@@ -10,11 +10,17 @@ PRESSURE = Path("/proc/pressure/cpu")
 
 
 class PressureSensor:
-    """Reads `pressure`: the share (0…1) of the time since the last read that some task waited."""
+    """Reads the share (0…1) of the time since the last read that some task waited, by its name."""
 
-    name = "pressure"
+    period = 0.0
 
-    def __init__(self, path: Path = PRESSURE, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        path: Path = PRESSURE,
+        clock: Callable[[], float] = time.monotonic,
+        name: str = "pressure",
+    ) -> None:
+        self.name = name
         self._path = path
         self._clock = clock
         self._last = self._stalled()
@@ -27,7 +33,7 @@ class PressureSensor:
         stalled, passed = now[0] - last[0], now[1] - last[1]
         if stalled < 0 or passed <= 0:
             return None
-        return {"pressure": min(1.0, stalled / passed)}
+        return {self.name: min(1.0, stalled / passed)}
 
     def _stalled(self) -> tuple[float, float] | None:
         """Seconds stalled since boot, and the moment."""

@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,18 @@ from elastiq.server.models import NotReady, Unknown
 from elastiq.server.service import Reply, Service
 from elastiq.server.tensors import datatype, from_bytes, from_list, to_bytes
 
+TRACE = ("traceparent", "tracestate")  # headers
 JSON_LENGTH = "Inference-Header-Content-Length"
 SIZE, BINARY, ALL_BINARY = "binary_data_size", "binary_data", "binary_data_output"
 LARGEST_BODY = 64 << 20  # bytes
 OPEN = ("/v2/health/",)  # paths that need no token
+PAGE = Path(__file__).with_name("page.html")
+PAGE_PATH = "/"  # needs none either: it holds nothing, and asks for the token itself
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; connect-src 'self'; img-src data:; frame-ancestors 'none'",
+    "Cache-Control": "no-cache",
+}
 STATUS = (
     (Unknown, 404),
     (NotReady, 503),
@@ -44,6 +53,9 @@ def app(service: Service, token: str = "", largest_body: int = LARGEST_BODY) -> 
         made.router.add_get(place, _model)
         made.router.add_get(place + "/ready", _model_ready)
         made.router.add_post(place + "/infer", _infer)
+    made.router.add_get("/", _page)
+    made.router.add_post("/live", _shown)
+    made.router.add_post("/live/models/{model}", _by_hand)
     made.router.add_get("/v2", _about)
     made.router.add_get("/v2/health/live", _live)
     made.router.add_get("/v2/health/ready", _ready)
@@ -74,7 +86,8 @@ def _guard(token: str) -> Any:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Authorization", "").encode()
-        if token and not request.path.startswith(OPEN) and not hmac.compare_digest(given, expected):
+        is_open = request.path == PAGE_PATH or request.path.startswith(OPEN)
+        if token and not is_open and not hmac.compare_digest(given, expected):
             return _error(401, "this server wants a token: Authorization: Bearer TOKEN")
         return await handler(request)
 
@@ -87,6 +100,24 @@ def _error(status: int, message: str) -> web.Response:
 
 def _served(request: web.Request) -> tuple[str, str]:
     return request.match_info["model"], request.match_info.get("version", "")
+
+
+async def _page(request: web.Request) -> web.Response:
+    return web.Response(body=PAGE.read_bytes(), content_type="text/html", headers=PAGE_HEADERS)
+
+
+async def _shown(request: web.Request) -> web.Response:
+    """The page says which requests of each model it has already, by number."""
+    asked = _parsed(await request.read())
+    since = {name: n for name, n in asked.items() if isinstance(n, int)}
+    return web.json_response(request.app[SERVICE].shown(since))
+
+
+async def _by_hand(request: web.Request) -> web.Response:
+    if request.content_type != "application/json":  # which no page of another site may send
+        raise ElastiqError("what is set by hand must come as application/json")
+    request.app[SERVICE].set_hand(request.match_info["model"], _parsed(await request.read()))
+    return web.json_response({})
 
 
 async def _about(request: web.Request) -> web.Response:
@@ -139,12 +170,18 @@ async def _infer(request: web.Request) -> web.Response:
     outputs = _listed(asked, "outputs")
     names = [_name(output) for output in outputs]
     parameters = _table(asked, "parameters")
-    reply = await request.app[SERVICE].infer(*_served(request), inputs, names, parameters)
+    reply = await request.app[SERVICE].infer(
+        *_served(request), inputs, names, parameters, _trace(request)
+    )
     binary = parameters.get(ALL_BINARY) is True
     raw = dict.fromkeys(reply.outputs, binary)
     for output in outputs:
         raw[_name(output)] = _table(output, "parameters").get(BINARY, binary) is True
     return _answer(asked, reply, raw)
+
+
+def _trace(request: web.Request) -> Mapping[str, str]:
+    return {name: request.headers[name] for name in TRACE if name in request.headers}
 
 
 def _json_length(request: web.Request, body: bytes) -> int:

@@ -10,8 +10,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull
+from elastiq.requests import Answer
 from elastiq.server.models import Models, Served
-from elastiq.worker import Answer
 
 LABELS = ("model", "version")
 MICRO = 1e6

@@ -17,7 +17,8 @@ from elastiq.codec import plain
 from elastiq.errors import ElastiqError, WorkerClosed, unknown
 from elastiq.protocols import Arrays
 from elastiq.records import TensorSpec
-from elastiq.worker import Answer, Worker
+from elastiq.requests import Answer
+from elastiq.worker import Worker
 
 log = logging.getLogger(__name__)
 

@@ -13,14 +13,16 @@ DEADLINE, POINT, LEAST = "deadline_ms", "point", "min_accuracy"
 SEQUENCE, START, END = "sequence_id", "sequence_start", "sequence_end"
 
 
-def read(parameters: Mapping[str, Any], deadline: float | None) -> Wishes:
-    """What a request wishes; `deadline` in seconds where it names none. Others are not ours."""
+def read(parameters: Mapping[str, Any], deadline: float | None, point: str | None) -> Wishes:
+    """What a request wishes; a `deadline` in seconds and a `point` where it names none. Other
+    parameters are not ours."""
     if DEADLINE in parameters:
         deadline = _number(parameters, DEADLINE) / 1000.0
     sequence = parameters.get(SEQUENCE)
+    free = POINT not in parameters and LEAST not in parameters and not sequence
     return Wishes(
         deadline=deadline,
-        point=_text(parameters, POINT),
+        point=point if free else _text(parameters, POINT),
         least_score=_number(parameters, LEAST) if LEAST in parameters else 0.0,
         session=str(sequence) if sequence else None,  # 0 and "" are none, in the protocol
         begins=bool(parameters.get(START)),

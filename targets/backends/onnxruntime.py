@@ -17,6 +17,8 @@ precisions = frozenset({"fp32", "fp16", "int8"})
 on_device = False
 joins = False
 
+REVISION = 2  # of what is made of the same graph
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -25,9 +27,10 @@ class Settings:
 
 def toolchain() -> str:
     try:
-        return f"onnxruntime {version('onnxruntime')}, onnxscript {version('onnxscript')}"
+        tools = [f"{tool} {version(tool)}" for tool in ("onnxruntime", "onnxscript")]
     except PackageNotFoundError as e:
         raise missing(e.name or "onnxruntime", "compile") from e
+    return ", ".join([*tools, f"revision {REVISION}"])
 
 
 def build(graph: Graph, out: Path, settings: Settings) -> None:

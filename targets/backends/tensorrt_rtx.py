@@ -6,22 +6,19 @@ Runtime's provider for RTX runs.
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from elastiq.codec import plain
 from elastiq.errors import missing, unknown
+from elastiq.plans import GRAPH, Layout
 from elastiq.records import Graph, TensorSpec
-from elastiq.runners.tensorrt_rtx import GRAPH, LAYOUT, Layout
+from targets import plans
 
 if TYPE_CHECKING:
-    from elastiq.tensorrt import Feed, Profile
-    from targets.ranges import Ranged
+    from elastiq.tensorrt import Profile
 
 name = "tensorrt_rtx"
 runner = "tensorrt_rtx"
@@ -31,6 +28,7 @@ joins = True
 
 WRAPPER = "context.onnx"
 PROVIDER = "NvTensorRTRTXExecutionProvider"
+KNOWN = ("SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
 
 
 @dataclass(frozen=True)
@@ -45,20 +43,14 @@ class Settings:
     plan: str = "range"
 
     def __post_init__(self) -> None:
-        if self.plan not in PLANS:
-            raise unknown("plan of tensorrt_rtx", self.plan, PLANS)
-        for name in self.listed:
-            if name not in KNOWN:
-                raise unknown("capability of tensorrt_rtx", name, KNOWN)
+        plans.check_kind(self.plan, name)
+        for capability in self.listed:
+            if capability not in KNOWN:
+                raise unknown(f"capability of {name}", capability, KNOWN)
 
     @property
     def listed(self) -> tuple[str, ...]:
-        return tuple(name.strip() for name in self.capabilities.split(","))
-
-
-FIXED, APART = "fixed", "apart"
-PLANS = ("range", FIXED, APART)
-KNOWN = ("SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
+        return tuple(capability.strip() for capability in self.capabilities.split(","))
 
 
 def toolchain() -> str:
@@ -70,64 +62,23 @@ def toolchain() -> str:
 
 def build(graph: Graph, out: Path, settings: Settings) -> None:
     from elastiq import tensorrt
-    from targets import graphs, half
+    from targets import graphs
     from targets.refusal import refusal
 
-    original = graphs.load(graph)
-    joined = _joined(graph, settings)
-    model = joined.model if joined else original
-    if graph.precision != "fp32":
-        model = half.lower(model)
-    graphs.save(model, out / GRAPH, graph.weights)
-    profiles = _profiles(joined, settings) if joined else ()
+    planned = plans.prepare(graph, out, settings.plan)
+    profiles = planned.layout.profiles
     try:
         made = _plan((out / GRAPH).read_bytes(), graph.weights, settings.listed, profiles)
     except tensorrt.Refusal as e:
-        raise refusal("TensorRT for RTX", graph, original, e) from e
-    place = graph.peers.index(graph.path) if joined else 0
-    layout = Layout(
+        raise refusal("TensorRT for RTX", graph, planned.original, e) from e
+    layout = replace(
+        planned.layout,
         plan=graphs.keep_weight(made, graph.weights),
-        version=version("tensorrt_rtx"),
+        version=toolchain(),
         capabilities=settings.listed,
-        profiles=profiles,
-        profile=place if len(profiles) > 1 else 0,
-        fixed=(_feed(joined, place, graph.weights),) if joined else (),
     )
-    (out / LAYOUT).write_text(json.dumps(plain(layout)))
+    plans.finish(layout, out)
     (out / WRAPPER).write_bytes(_wrapper(layout, graph))
-    used = {layout.plan, *(feed.weight for feed in layout.fixed)}
-    graphs.list_weights(used | graphs.listed_weights(out), out)
-
-
-def _joined(graph: Graph, settings: Settings) -> Ranged | None:
-    """The graphs of all points as one; None where they are not alike, or are to stay apart."""
-    from targets import graphs, ranges
-
-    if settings.plan == APART:
-        return None
-    try:
-        return ranges.merged([graphs.load(replace(graph, path=path)) for path in graph.peers])
-    except ranges.NotAlike:
-        return None
-
-
-def _profiles(joined: Ranged, settings: Settings) -> tuple[Profile, ...]:
-    from elastiq.tensorrt import Profile
-
-    shapes = [array.shape for array in joined.values]
-    if settings.plan == FIXED:
-        return tuple(Profile(joined.knob, shape, shape, shape) for shape in shapes)
-    shapes.sort(key=math.prod)
-    return (Profile(joined.knob, shapes[0], shapes[len(shapes) // 2], shapes[-1]),)
-
-
-def _feed(joined: Ranged, place: int, weights: Path) -> Feed:
-    from elastiq.tensorrt import Feed
-    from targets import graphs
-
-    array = joined.values[place]
-    name = graphs.keep_weight(array.tobytes(), weights)
-    return Feed(joined.knob, name, array.shape, str(array.dtype))
 
 
 @lru_cache(maxsize=1)
@@ -162,7 +113,7 @@ def _wrapper(layout: Layout, graph: Graph) -> bytes:
         ep_cache_context=layout.plan,
         main_context=1,
         source=PROVIDER,
-        ep_sdk_version=layout.version,
+        ep_sdk_version=version("tensorrt_rtx"),
         partition_name="plan",
     )
     ends = [[_value(spec) for spec in side] for side in (inputs, graph.outputs)]

@@ -39,6 +39,11 @@ def terms(does, **limits):
     return Terms(configured(given), **limits)
 
 
+def build(own, graph, out, **settings):
+    elsewhere = backend("elsewhere")
+    own.call(elsewhere.build, graph, out, elsewhere.Settings(**settings), seconds=60)
+
+
 FALLS = [
     ("refuse", {}, "refused", "node 'wobble_7'"),
     ("raise", {}, "crash", "KeyError: 'tables'"),
@@ -86,16 +91,16 @@ def test_a_point_that_is_left_with_no_engine_is_an_error(traced, own_store):
 
 
 def test_a_child_that_was_killed_from_outside_is_followed_by_another(traced, tmp_path):
-    own, settings = child("elsewhere", 1.5), backend("elsewhere").Settings
-    own.build(traced[0], tmp_path, settings(), 60)
+    own = child("elsewhere", 1.5)
+    build(own, traced[0], tmp_path)
     os.kill(own._process.pid, signal.SIGKILL)
     with pytest.raises(Died, match="memory"):
-        own.build(traced[0], tmp_path, settings(), 60)
-    own.build(traced[0], tmp_path, settings(), 60)
+        build(own, traced[0], tmp_path)
+    build(own, traced[0], tmp_path)
 
 
 def test_a_build_that_was_interrupted_leaves_no_answer_behind(traced, tmp_path):
-    own, settings = child("elsewhere", 2.0), backend("elsewhere").Settings
+    own = child("elsewhere", 2.0)
 
     def interrupt(signum, frame):
         raise KeyboardInterrupt
@@ -104,11 +109,11 @@ def test_a_build_that_was_interrupted_leaves_no_answer_behind(traced, tmp_path):
     try:
         signal.setitimer(signal.ITIMER_REAL, 1.0)
         with pytest.raises(KeyboardInterrupt):
-            own.build(traced[0], tmp_path, settings(does="hang"), 60)
+            build(own, traced[0], tmp_path, does="hang")
     finally:
         signal.signal(signal.SIGALRM, before)
     with pytest.raises(ElastiqError, match="wobble"):
-        own.build(traced[0], tmp_path, settings(does="refuse"), 60)
+        build(own, traced[0], tmp_path, does="refuse")
 
 
 def test_it_does_not_outlive_its_parent():

@@ -10,7 +10,7 @@ from elastiq.dispatcher import Dispatcher
 from elastiq.latency import Latency, LatencyTable, Row
 from elastiq.policies import Option, policy
 from elastiq.records import PointRecord, StageRecord
-from elastiq.worker import Done
+from elastiq.requests import Done
 
 
 def latency(p50, p99=None):

@@ -54,6 +54,22 @@ def test_more_is_more():
     assert share_taken(0.1) < share_taken(1.0)
 
 
+def test_its_share_may_change_while_it_burns():
+    with Burner(1.0) as burner:
+        burner.set(0.0)
+        time.sleep(0.2)
+        before = sum(map(cpu_seconds, burner.pids))
+        time.sleep(SECONDS)
+        idle = sum(map(cpu_seconds, burner.pids)) - before
+        burner.set(0.5)
+        time.sleep(SECONDS)
+        busy = sum(map(cpu_seconds, burner.pids)) - before - idle
+        with pytest.raises(ElastiqError, match="between 0 and 1"):
+            burner.set(1.5)
+    assert idle < 0.1 * SECONDS
+    assert busy > idle + 0.2 * SECONDS
+
+
 def test_no_load_is_no_process():
     with Burner(0.0) as burner:
         assert burner.pids == []

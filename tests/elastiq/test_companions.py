@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from elastiq.dispatcher import Dispatcher
 from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull
 from elastiq.policies import policy
-from elastiq.worker import Done, Worker
+from elastiq.requests import Done
+from elastiq.worker import Worker
 
 PATIENCE = 30.0
 # Seconds, in which the table tells of no time that passes here: engines return at once.

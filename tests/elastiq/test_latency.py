@@ -35,17 +35,33 @@ def test_a_value_lies_between_its_neighbours(levels, load):
 
 
 @given(tables)
-def test_measured_levels_are_answered_as_measured(levels):
-    for load, p50 in levels:
-        assert abs(table(levels).at("e", load).p50 - p50) <= 1e-9
+def test_levels_that_rise_are_answered_as_measured(levels):
+    rising = list(zip(sorted(x for x, _ in levels), sorted(y for _, y in levels), strict=True))
+    for load, p50 in rising:
+        assert abs(table(rising).at("e", load).p50 - p50) <= 1e-9
 
 
 @given(tables, st.floats(0, 1), st.floats(0, 1))
-def test_where_more_load_never_measured_faster_it_is_never_predicted_faster(levels, a, b):
-    rising = sorted(zip(sorted(x for x, _ in levels), sorted(y for _, y in levels), strict=True))
+def test_more_load_never_costs_less(levels, a, b):
     low, high = sorted((a, b))
-    at = table(rising).at
+    at = table(levels).at
     assert at("e", low).p50 <= at("e", high).p50 + 1e-12
+    assert at("e", low).p99 <= at("e", high).p99 + 1e-12
+
+
+def test_levels_that_fall_are_one():
+    found = table([(0.0, 0.1), (0.5, 0.4), (0.7, 0.2), (1.0, 0.5)])
+    assert found.at("e", 0.5).p50 == found.at("e", 0.7).p50 == pytest.approx(0.3)
+    assert found.at("e", 0.0).p50 == 0.1
+    assert found.at("e", 1.0).p50 == 0.5
+
+
+def test_the_bound_is_what_levels_are_off_by_when_they_are_left_out():
+    straight = table([(0.0, 0.1), (0.5, 0.2), (1.0, 0.3)])
+    assert straight.bound == pytest.approx(0.0, abs=1e-9)
+    bent = table([(0.0, 0.1), (0.5, 0.1), (1.0, 0.3)])
+    assert bent.bound == pytest.approx(1.0)  # 0.2 where 0.1 was measured
+    assert table([(0.0, 0.1), (1.0, 0.3)]).bound is None
 
 
 def test_beyond_the_measured_levels_the_nearest_is_answered():

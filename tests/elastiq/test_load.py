@@ -13,6 +13,8 @@ from elastiq.load import PATIENCE, STALE, Load, LoadMonitor
 class Sensor:
     """Says the values it is given, one after another, and then the last for ever."""
 
+    period = 0.0
+
     def __init__(self, *values, name="test"):
         self.name = name
         self._values = itertools.chain(values, itertools.repeat(values[-1]))
@@ -113,3 +115,30 @@ def test_the_sensors_of_this_machine_make_a_load():
     with LoadMonitor(interval=0.03) as monitor:
         until(lambda: monitor().taken is not None or not monitor._sensors)
         assert all(0.0 <= value <= 1.0 for value in monitor().readings.values())
+
+
+def test_a_slow_sensor_is_read_when_its_time_has_come_and_is_not_stale_before():
+    slow, quick = Sensor({"heat": 0.5}, name="slow"), Sensor({"others": 0.1}, name="quick")
+    slow.period = 0.05
+    monitor = LoadMonitor([slow, quick])
+    for _ in range(5):
+        load = monitor.sample()
+    assert (slow.reads, quick.reads) == (1, 5)
+    assert load.readings == {"heat": 0.5, "others": pytest.approx(0.1)}
+    slow.period, slow_only = 30.0, LoadMonitor([slow])
+    assert slow_only.sample().age == 0.0
+    until(lambda: monitor.sample() and slow.reads > 2)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -1.0, 1e9])
+def test_a_value_that_cannot_be_spoils_nothing(wrong):
+    monitor = LoadMonitor(
+        [Sensor({"others": 0.5}, {"others": wrong, "busy": 0.6}, {"others": 0.5})]
+    )
+    seen = [monitor.sample().others for _ in range(4)]
+    assert seen == pytest.approx([0.5] * 4)
+    always = Sensor({"others": wrong}, name="wrong")
+    monitor = LoadMonitor([always])
+    for _ in range(2 * PATIENCE):
+        monitor.sample()
+    assert always.reads == PATIENCE and not monitor.latest.known

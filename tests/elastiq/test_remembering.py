@@ -15,8 +15,9 @@ from elastiq.dispatcher import Dispatcher
 from elastiq.errors import DeadlineMissed, ElastiqError, SessionLost
 from elastiq.policies import policy
 from elastiq.records import Route
+from elastiq.requests import Done
 from elastiq.sessions import Sessions
-from elastiq.worker import Done, Worker
+from elastiq.worker import Worker
 from tests.models.glimpses import CANDIDATES, GLIMPSES, Glimpses, sequences
 
 PATIENCE = 30.0

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull
-from elastiq.worker import Done, Worker
+from elastiq.requests import Done
+from elastiq.worker import Worker
 
 PATIENCE = 30.0  # seconds until a test that hangs is given up
 

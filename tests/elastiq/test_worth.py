@@ -32,9 +32,9 @@ def serve(options, chooser, pace, count=4000):
         waiting = bisect_right(arrivals, now, index)
         slacks = [arrival + GIVEN - now for arrival in arrivals[index : min(waiting, index + 17)]]
         situation = Situation(0.0, tuple(slacks), current, pace, GIVEN)
-        chosen = chooser.choose(options, situation).index
-        option = options[chosen]
-        if option.typical > slacks[0]:
+        decision = chooser.choose(options, situation)
+        chosen, option = decision.index, options[decision.index]
+        if decision.refuses or option.typical > slacks[0]:
             index += 1
             continue
         free, current = now + option.typical, chosen

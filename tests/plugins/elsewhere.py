@@ -18,7 +18,7 @@ from elastiq.errors import ElastiqError, EngineError
 name = "elsewhere"
 runner = "elsewhere"
 precisions = frozenset({"fp32", "int8"})
-on_device = False
+on_device = True
 joins = False
 
 
@@ -28,9 +28,10 @@ class Settings:
 
     does: str = "build"
     only: str = ""  # at this point, the others are built
+    later: str = "build"  # what happens when the device finishes it
 
 
-def toolchain():
+def toolchain(capability=""):
     return "elsewhere 1"
 
 
@@ -48,7 +49,14 @@ def build(graph, out, settings):
     (out / "draft").unlink()
     if settings.does == "spoil":
         (out / "spoilt").touch()
+    (out / "later").write_text(settings.later)
     graphs.save(model, out / "elsewhere.onnx", graph.weights)
+
+
+def finish(folder, weights, help, capability=""):
+    """What the device has to do before the engine is whole."""
+    FALLS[(folder / "later").read_text()]()
+    return ()
 
 
 def refuse():

@@ -52,7 +52,7 @@ def test_it_stays_where_little_would_be_won(make):
 
 
 def test_what_a_shift_costs_counts_for_all_who_come_after(make):
-    options = make.options((1.0, 0.80), (1.05, 0.83))
+    options = make.options((1.0, 0.80), (1.05, 0.85))
     traffic = {"pace": 1.3, "given": 4.0, "current": 0}
     assert choose(options, [4.0, 3.5], **traffic).index == 1
     assert choose(options, [4.0, 3.5], shifting=1.0, **traffic).index == 0
@@ -156,7 +156,7 @@ def test_those_without_a_deadline_are_packed_with_those_who_have_one(make):
 
 
 def test_a_lone_request_is_no_reason_to_go_on_for_four(make):
-    options = make.options((1.0, 0.900, 4), (0.9, 0.902, 1))
+    options = make.options((1.0, 0.900, 4), (0.9, 0.910, 1))
     assert pick(options, [4.0], current=0, given=4.0) == 1
 
 
@@ -164,3 +164,13 @@ def test_company_that_comes_too_late_counts_for_nothing(make):
     options = make.options((2.0, 0.85, 2), (2.0, 0.90, 1))
     assert pick(options, [9.0, 9.0], pace=1.5) == 0
     assert pick(options, [9.0, 1.5], pace=1.5) == 1
+
+
+def test_under_overload_it_gives_up_a_request_for_those_who_have_more_time(make):
+    """It would be in time half of the times, and whoever runs in its place nearly always."""
+    risky = make.options((1.0, 0.9))[0]._replace(likely=2.0, worst=3.0)
+    often = {"pace": 0.3, "given": 4.0, "current": 0}
+    assert choose((risky,), [1.01, 3.9, 3.9], **often).refuses
+    assert "have better chances" in choose((risky,), [1.01, 3.9, 3.9], **often).why
+    assert not choose((risky,), [3.5, 3.9, 3.9], **often).refuses
+    assert not choose((risky,), [1.01], **often).refuses  # nobody would gain

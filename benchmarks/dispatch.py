@@ -1,0 +1,253 @@
+"""The dispatcher beside every fixed engine, SuperServe's policy, and a bound that none can pass.
+
+    python -m benchmarks dispatch
+
+The bundle of the trained Perceiver. Requests have twice the largest engine's p50. Loads are
+multiples of what that engine can carry; arrivals are Poisson, gamma with gaps that deviate by 2, 4
+and 8 times their mean, a recorded hour of real requests, and a step to four times the rate in the
+middle third, alone and beside programs that take half of the CPU.
+
+Some of these are sent for real, in turns, to all contenders; the grid is simulated from the latency
+table, through the same queue and policies. Where a simulation is held against a real replay, it is
+told what a rehearsal found runs to take beside the table: cold caches, threads that wake others.
+
+Two bounds are given. One knows all arrivals and every run's time beforehand: it picks who will be
+short, which nobody can see coming. The even one knows all arrivals, and each run takes the average.
+Effective accuracy is the share of all requests that were answered rightly in time.
+`docs/replay.md` says more; `results/dispatch-scenes.json` has every contender in every scene.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import elastiq
+from benchmarks.harness import RESULTS, Figure, at_least, at_most, store
+from compiler import config, pipeline
+from compiler.plan import plan
+from compiler.progress import Progress
+from elastiq import bound, contest
+from elastiq.bundle import Bundle
+from elastiq.contest import Contest
+from elastiq.hog import Hog
+from elastiq.outcomes import IN_TIME
+from elastiq.policies import policy
+from elastiq.rehearsal import Beside, rehearse
+from elastiq.simulation import BESIDE, Scene, quantile, scene, simulate
+from elastiq.traffic import Traffic
+
+REQUESTS = 2000  # of a simulated scene
+SECONDS = 3.0  # of a real one
+DEADLINE = 2.0
+LOADS = (0.5, 1.0, 2.0, 4.0)
+SPREADS = (2.0, 4.0, 8.0)
+TRACE = Path(__file__).parent / "traces" / "azure-llm-2023-conv.csv"
+HOG = 0.5
+OURS = "utility"
+NAMES = (OURS, "slackfit", "deadline")
+SURE = 0.99  # of attainment: what counts as held
+STEP_AT, STEP_TIMES = 60, 4  # requests before a step, and how much more come after it
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of traffic, at a multiple of the largest engine's capacity."""
+
+    name: str
+    load: float
+    cv: float = 1.0
+    hog: float = 0.0
+
+    def __str__(self) -> str:
+        spread = f" of CV {self.cv:g}" if self.name == "gamma" else ""
+        hog = f", others take {self.hog:.0%}" if self.hog else ""
+        return f"{self.name}{spread} at {self.load:g}{hog}"
+
+    def traffic(self, bundle: Bundle, seconds: float | None = None) -> Traffic:
+        costliest = bundle.table.of(bundle.manifest.points[-1], load=0.0)
+        rate = self.load / costliest.mean
+        return Traffic(
+            self.name,
+            rate,
+            DEADLINE * costliest.p50,
+            seconds or REQUESTS / rate,
+            hog=Hog(((0.0, self.hog),)),
+            shape={"cv": self.cv} if self.name == "gamma" else {},
+            recording=TRACE if self.name == "trace" else None,
+        )
+
+
+GRID = tuple(
+    Kind(name, load, cv, hog)
+    for hog in (0.0, HOG)
+    for load in LOADS
+    for name, cv in (("poisson", 1.0), *(("gamma", cv) for cv in SPREADS), ("trace", 1.0))
+) + tuple(Kind("step", load, hog=hog) for hog in (0.0, HOG) for load in (1.0, 2.0))
+REAL = (
+    Kind("poisson", 0.5),
+    Kind("poisson", 1.0),
+    Kind("poisson", 2.0),
+    Kind("gamma", 1.0, 4.0),
+    Kind("trace", 1.0),
+    Kind("step", 1.0),
+    Kind("step", 1.0, hog=HOG),
+    Kind("trace", 1.0, hog=HOG),
+)
+
+
+def run() -> list[Figure]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "perceiver.elastiq"
+        flags = {"model": "zoo.perceiver:model", "output": str(path)}
+        planned = plan(config.read(None, flags))
+        with Progress(planned.tasks) as progress:
+            pipeline.build(planned, store(), progress)
+        with elastiq.open(path) as bundle:
+            real = {
+                kind: contest.real(bundle, NAMES, kind.traffic(bundle, SECONDS)) for kind in REAL
+            }
+            beside = rehearse(bundle)
+            same = {kind: simulated(path, kind, beside, SECONDS) for kind in REAL}
+            steps = _step(bundle)
+        with ProcessPoolExecutor() as pool:
+            play = partial(simulated, path, beside=BESIDE)
+            grid = dict(zip(GRID, pool.map(play, GRID), strict=True))
+    _keep(real, grid)
+    return [*_real(real, same), *_simulated(grid), *steps]
+
+
+@dataclass(frozen=True)
+class Played:
+    """A simulated contest, and the even bound beside its own."""
+
+    contest: Contest
+    even: float
+
+
+def simulated(path: Path, kind: Kind, beside: Beside, seconds: float | None = None) -> Played:
+    with elastiq.open(path) as bundle:
+        traffic = kind.traffic(bundle, seconds)
+        found = contest.simulated(bundle, NAMES, traffic, beside)
+        made = scene(traffic.moments(), traffic.deadline, traffic.hog, traffic.seed, beside)
+        return Played(found, _even(bundle, made))
+
+
+def _even(bundle: Bundle, made: Scene) -> float:
+    """The bound where every run takes its point's average, as draws have it."""
+    points = bundle.manifest.points
+    shares = (np.arange(400) + 0.5) / 400
+    level = made.hog.at(0.0)
+    costs = [bundle.table.of(point, level) for point in points]
+    means = [np.mean([quantile(cost, share) for share in shares]) for cost in costs]
+    runs = np.tile(means, (len(made.moments), 1)) + made.beside.added
+    scores, takes = [point.score for point in points], [point.takes for point in points]
+    most = bound.best(made.moments, made.deadline, runs, scores, takes, made.beside.after)
+    return most / len(made.moments)
+
+
+def _real(real: dict[Kind, Contest], same: dict[Kind, Played]) -> list[Figure]:
+    figures = []
+    for kind, found in real.items():
+        ours, table = found.of(OURS), same[kind].contest
+        apart = {
+            r.name: 100 * abs(r.attainment - table.of(r.name).attainment) for r in found.reports
+        }
+        name = f"real, {kind}"
+        figures += [
+            Figure(f"{name}: effective accuracy", 100 * ours.effective_accuracy, "%"),
+            Figure(f"{name}: answered in time", 100 * ours.attainment, "%"),
+            Figure(f"{name}: share of the estimated bound", _share(found), ""),
+            at_least(f"{name}: ahead of slackfit by", _ahead(found, "slackfit"), 0.0, "points"),
+            Figure(f"{name}: ahead of the best fixed by", _ahead(found), "points"),
+            at_most(f"{name}: simulated, answers in time differ by", apart[OURS], 5.0, "points"),
+            Figure(f"{name}: the same, worst contender", max(apart.values()), "points"),
+            Figure(f"{name}: the sender was late by (p99)", 1000 * ours.sender_p99, "ms"),
+        ]
+        if kind.name == "poisson":
+            shifts = 100 * ours.shifts / ours.requests
+            figures.append(at_most(f"{name}: shifts in a hundred requests", shifts, 10.0, ""))
+    return figures
+
+
+def _simulated(grid: dict[Kind, Played]) -> list[Figure]:
+    figures = []
+    for kind, played in grid.items():
+        found = played.contest
+        ours = found.of(OURS).effective_accuracy
+        name = f"simulated, {kind}"
+        figures += [
+            at_least(f"{name}: share of the bound", _share(found), 0.97, ""),
+            Figure(f"{name}: share of the even bound", ours / played.even, ""),
+            at_least(f"{name}: ahead of slackfit by", _ahead(found, "slackfit"), 0.0, "points"),
+            Figure(f"{name}: ahead of the best fixed by", _ahead(found), "points"),
+        ]
+        cheapest = found.reports[len(NAMES)]
+        if cheapest.attainment >= SURE:
+            held = 100 * found.of(OURS).attainment
+            name = f"{name}: in time, where {cheapest.name} holds {100 * SURE:g} %"
+            figures.append(at_least(name, held, 100 * SURE, "%"))
+    return figures
+
+
+def _share(found: Contest) -> float:
+    return found.of(OURS).effective_accuracy / found.bound.effective_accuracy
+
+
+def _ahead(found: Contest, name: str | None = None) -> float:
+    """By how many points ours is ahead of another, or of the best fixed point in hindsight."""
+    others = [found.of(name)] if name else found.reports[len(NAMES) :]
+    best = max(report.effective_accuracy for report in others)
+    return 100 * (found.of(OURS).effective_accuracy - best)
+
+
+def _step(bundle: Bundle) -> list[Figure]:
+    """Even arrivals at half of the capacity, and from one moment on four times as many."""
+    points, table = bundle.manifest.points, bundle.table
+    costliest = table.of(points[-1], load=0.0)
+    gap = costliest.mean / 0.5
+    calm = np.arange(STEP_AT) * gap
+    busy = calm[-1] + np.arange(1, 20 * STEP_TIMES) * gap / STEP_TIMES
+    moments = np.concatenate([calm, busy])
+    luck = np.tile([0.5, 0.5], (len(moments), 1))
+    made = Scene(moments, DEADLINE * costliest.p50, Hog(), luck)
+    outcomes = simulate(points, table, policy(OURS), made)
+    lasting = {point.name for point in points if table.of(point, 0.0).p50 < gap / STEP_TIMES}
+    after = outcomes[STEP_AT:]
+    first = next(n for n, outcome in enumerate(after, 1) if outcome.point in lasting)
+    missed = sum(outcome.state != IN_TIME for outcome in after)
+    return [
+        at_most("step to 4x: requests until a point that keeps up", first, 3.0, ""),
+        at_most("step to 4x: requests not answered in time", missed, 3.0, ""),
+    ]
+
+
+def _keep(real: dict[Kind, Contest], grid: dict[Kind, Played]) -> None:
+    """Every contender in every scene, for who wants to know more than the page tells."""
+    rows = [_row(kind, found, None) for kind, found in real.items()]
+    rows += [_row(kind, played.contest, played.even) for kind, played in grid.items()]
+    (RESULTS / "dispatch-scenes.json").write_text(json.dumps(rows, indent=0) + "\n")
+
+
+def _row(kind: Kind, found: Contest, even: float | None) -> dict[str, Any]:
+    return {
+        **asdict(kind),
+        "simulated": found.simulated,
+        "bound": [round(value, 4) for value in found.bound],
+        "even bound": even and round(even, 4),
+        "effective, in time, shifts": {
+            report.name: [
+                round(report.effective_accuracy, 4),
+                round(report.attainment, 4),
+                report.shifts,
+            ]
+            for report in found.reports
+        },
+    }

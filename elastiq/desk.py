@@ -1,0 +1,297 @@
+"""The line of requests, and how the first of them is answered: by whom and when is not its matter.
+
+A worker's thread serves one after another; a simulation does the same by a clock of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from itertools import islice
+from math import inf, isnan
+
+from elastiq.dispatcher import Choice, Dispatcher
+from elastiq.drivers import Memory
+from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull, SessionLost, WorkerClosed
+from elastiq.load import Load
+from elastiq.protocols import Arrays
+from elastiq.records import PointRecord
+from elastiq.requests import Answer, Execute, Request, settle
+from elastiq.sessions import Session, Sessions
+
+LIMIT = 64
+LOOK_AHEAD = 16  # requests behind the first whose deadlines the dispatcher is told
+PACE_OVER = 16  # arrivals
+PACE_PAUSE = 12.0  # times the pace: what a longer gap counts as, so that a burst is still known
+# for one after a silence. Simulations of uneven arrivals lose by less and by more
+LEAST_GAP = 1e-5  # seconds, so that a pace of nothing can recover
+PROBE = 0.25  # seconds without an answer, after which a prediction is put to the test
+
+
+class Desk:
+    """Answers requests first come, first served; at most `limit` wait. Inputs are not copied.
+
+    Where a point takes several requests at once, those who wait are answered together: nobody is
+    kept waiting for company.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        execute: Execute,
+        limit: int = LIMIT,
+        sessions: Sessions | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._sessions = sessions
+        self._dispatcher = dispatcher
+        self._execute = execute
+        self._limit = limit
+        self._clock = clock
+        self._queue: deque[Request] = deque()
+        self._last_arrival: float | None = None
+        self._pace: float | None = None
+        self._last_run = -inf
+        self._changed = threading.Condition()
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their turn."""
+        return len(self._queue)
+
+    @property
+    def limit(self) -> int:
+        """How many may wait."""
+        return self._limit
+
+    @property
+    def load(self) -> Load | float:
+        """The device's load, as the dispatcher knows it."""
+        return self._dispatcher.load
+
+    def reaches(self, point: str) -> None:
+        """Refuse a point that is not there."""
+        self._dispatcher.reaches(point, 0.0)
+
+    def session(self, name: str | None = None) -> Session:
+        """Begin a session, whose requests are answered from all that it sent before."""
+        return Session(self, self._remembering().begin(name))
+
+    def end(self, session: str) -> None:
+        """Forget a session."""
+        self._remembering().end(session)
+
+    def submit(
+        self,
+        inputs: Arrays,
+        deadline: float | None = None,
+        session: str | None = None,
+        point: str | None = None,
+        least_score: float = 0.0,
+    ) -> Future[Answer]:
+        """Queue a request to be answered within `deadline` seconds, at the point that the policy
+        chooses, unless it wants a certain `point`, or at least a score. Raises QueueFull, and
+        SessionLost for a session that is over."""
+        if deadline is not None and isnan(deadline):
+            raise ElastiqError("the deadline is not a number of seconds")
+        now = self._clock()
+        expires = None if deadline is None else now + deadline
+        memory = None if session is None else self._remembering().find(session)
+        if point is not None or least_score:
+            if session is not None:
+                raise ElastiqError("a session stays at the point where it began: it asks for none")
+            self._dispatcher.reaches(point, least_score)
+        request = Request(inputs, now, expires, Future(), session, memory, point, least_score)
+        missed: list[Request] = []
+        try:
+            with self._changed:
+                if self._closed:
+                    raise WorkerClosed("the worker is closed and takes no more requests")
+                self._follow_pace(now)
+                if len(self._queue) >= self._limit:
+                    missed = self._make_room(now)
+                if len(self._queue) >= self._limit:
+                    raise QueueFull(f"{self._limit} requests are waiting already. Try later.")
+                self._queue.append(request)
+                self._changed.notify()
+        finally:
+            # Outside the lock: a future runs the callbacks of whoever waits for it.
+            for late in missed:
+                late.refuse(now)
+        return request.future
+
+    def offer(self, point: PointRecord) -> None:
+        """Let the dispatcher choose one more point from now on."""
+        self._dispatcher.offer(point)
+
+    def close(self, drain: bool = True) -> None:
+        """Take no more requests; those waiting are still to be served, or else cancelled."""
+        with self._changed:
+            self._closed = True
+            dropped = [] if drain else list(self._queue)
+            if not drain:
+                self._queue.clear()
+            self._changed.notify()
+        for request in dropped:
+            request.future.cancel()
+            request.claim()  # which tells those who wait for several futures
+
+    def serve_one(self) -> bool:
+        """Wait for a request and serve it; False when closed, with none left."""
+        with self._changed:
+            while not self._queue:
+                if self._closed:
+                    return False
+                self._changed.wait()
+            request = self._queue.popleft()
+            now = self._clock()
+            slacks, pace = self._slacks(request, now), self._pace
+        if request.expired(now):
+            request.refuse(now)
+        elif request.claim():
+            self._answer(request, slacks, pace, now)
+        return True
+
+    def _answer(
+        self, request: Request, slacks: list[float | None], pace: float | None, begun: float
+    ) -> None:
+        batch = [request]
+        try:
+            memory = None if request.session is None else self._recall(request)
+            choice = self._choose(request, memory, slacks, pace)
+            start = self._clock()
+            if self._hopeless(request, choice, start):
+                self._give_up(request, memory, choice, start)
+                return
+            if choice.option.takes > 1 and not request.choosy:
+                batch += self._companions(choice.option.takes - 1, start)
+            self._last_run = start
+            done = self._execute(choice.point, [one.inputs for one in batch], memory)
+            took = self._clock() - start
+            answered = list(zip(batch, done.answers, strict=True))
+        except BaseException as e:  # whatever an engine raises is its requesters', not ours
+            for one in batch:
+                settle(one, e)
+            # Else error, frame and future hold each other, and the inputs, for long.
+            del request, one
+            batch.clear()
+        else:
+            for one, answer in answered:
+                if isinstance(answer, Exception):
+                    settle(one, answer)
+                else:
+                    settle(one, Answer(answer, start - one.arrived, took, choice))
+            # Whoever waited has the answer by now; the next request has waited for all of this.
+            if done.ran:
+                self._dispatcher.learn(choice, took, self._clock() - begun - took, done.ran)
+            if request.session is not None:
+                self._remembering().grown(request.session)
+
+    def _choose(
+        self,
+        request: Request,
+        memory: Memory | None,
+        slacks: list[float | None],
+        pace: float | None,
+    ) -> Choice:
+        given = None if request.expires is None else request.expires - request.arrived
+        if memory is None:
+            choice = self._dispatcher.decide(slacks, pace, given, held=request.point)
+            if choice.option.score >= request.least_score:
+                return choice
+            enough = self._dispatcher.cheapest(request.least_score)
+            return self._dispatcher.decide(slacks, pace, given, held=enough)
+        kind = memory.kind(request.inputs)
+        if memory.point is None:
+            # A session stays at its point, so the costliest request to come must fit there too.
+            memory.point = self._dispatcher.decide(slacks, pace, given, memory.costliest).point
+        return self._dispatcher.decide(slacks, pace, given, kind, memory.point)
+
+    def _give_up(self, request: Request, memory: Memory | None, choice: Choice, now: float) -> None:
+        """No time for an answer: a session has its last one, all others are refused."""
+        if memory is not None and memory.latest is not None and request.inputs:
+            waited = now - request.arrived
+            settle(request, Answer(memory.latest, waited, 0.0, choice, repeated=True))
+        else:
+            settle(request, DeadlineMissed(_hopeless_words(choice)))
+
+    def _companions(self, room: int, now: float) -> list[Request]:
+        """Those next in line, to be answered together with the first."""
+        found: list[Request] = []
+        missed: list[Request] = []
+        with self._changed:
+            while self._queue and len(found) < room and not self._queue[0].choosy:
+                request = self._queue.popleft()
+                if request.expired(now):
+                    missed.append(request)
+                elif request.claim():
+                    found.append(request)
+        for late in missed:
+            late.refuse(now)
+        return found
+
+    def _recall(self, request: Request) -> Memory:
+        """What is kept of a request's session; never of another by the same name."""
+        assert request.session is not None
+        memory = self._remembering().find(request.session)
+        if memory is not request.memory:
+            raise SessionLost(f"the session {request.session!r} ended, and another has begun")
+        return memory
+
+    def _remembering(self) -> Sessions:
+        if self._sessions is None:
+            raise ElastiqError("this model knows no sessions: each of its requests stands alone")
+        return self._sessions
+
+    def _hopeless(self, request: Request, choice: Choice, now: float) -> bool:
+        """Whether the policy refuses it, or the chosen point is too slow for what is left: then
+        nobody's time is wasted.
+
+        Now and then such a request runs all the same, for a prediction may be wrong, and only a
+        run can show it.
+        """
+        if request.expires is None:
+            return False
+        if not choice.decision.refuses and now + choice.predicted <= request.expires:
+            return False
+        return now - self._last_run < PROBE
+
+    def _slacks(self, first: Request, now: float) -> list[float | None]:
+        """The time left to the first and to those behind it that will still be served."""
+        slacks = [None if first.expires is None else first.expires - now]
+        for request in islice(self._queue, LOOK_AHEAD):
+            if request.expires is None:
+                slacks.append(None)
+            elif request.expires > now and not request.future.cancelled():
+                slacks.append(request.expires - now)
+        return slacks
+
+    def _follow_pace(self, now: float) -> None:
+        """Keep the mean time between arrivals lately."""
+        if self._last_arrival is not None:
+            gap = now - self._last_arrival
+            if self._pace is None:
+                self._pace = gap
+            else:  # one long pause says little of what comes in a burst
+                gap = min(gap, PACE_PAUSE * self._pace + LEAST_GAP)
+                self._pace += (gap - self._pace) / PACE_OVER
+        self._last_arrival = now
+
+    def _make_room(self, now: float) -> list[Request]:
+        """Drop the requests nobody waits for any more; those that expired are to be refused."""
+        live: list[Request] = []
+        gone: list[Request] = []
+        for request in self._queue:  # once, for a request may be cancelled while we look
+            (gone if request.future.cancelled() or request.expired(now) else live).append(request)
+        self._queue.clear()
+        self._queue.extend(live)
+        return gone
+
+
+def _hopeless_words(choice: Choice) -> str:
+    left, needed = choice.situation.slack or 0.0, choice.predicted
+    return f"{1e3 * left:.1f} ms are left, and {choice.point} takes {1e3 * needed:.1f} ms now"

@@ -1,0 +1,199 @@
+"""Replays traffic by a clock of its own, with runs as long as a latency table says.
+
+The requests go through the same desk, dispatcher and policy as on a device: only time, the engines
+and what the load sensors see are made up. So it takes seconds, and comes out the same every time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from math import inf, log
+
+import numpy as np
+
+from elastiq.desk import LIMIT, Desk
+from elastiq.dispatcher import PAUSE, Dispatcher
+from elastiq.drivers import Memory
+from elastiq.errors import ElastiqError, QueueFull
+from elastiq.hog import Hog
+from elastiq.latency import Latency, LatencyTable
+from elastiq.load import INTERVAL, Load, LoadMonitor
+from elastiq.outcomes import FAILED, IN_TIME, LATE, REFUSED, Outcome
+from elastiq.policies import Policy
+from elastiq.protocols import Arrays
+from elastiq.records import PointRecord, Route
+from elastiq.rehearsal import Beside
+from elastiq.requests import Answer, Done
+
+BESIDE = Beside()
+PLACE = "place"  # of a request in its scene: all that it brings
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Arrivals, and the luck of each: draws (0…1) of how long its run takes, and of its way."""
+
+    moments: np.ndarray
+    deadline: float
+    hog: Hog
+    luck: np.ndarray  # a row for each request
+    beside: Beside = BESIDE
+
+
+def scene(
+    moments: np.ndarray, deadline: float, hog: Hog, seed: int = 0, beside: Beside = BESIDE
+) -> Scene:
+    """The scene of a seed."""
+    luck = np.random.default_rng(seed).random((len(moments), 2))
+    return Scene(moments, deadline, hog, luck, beside)
+
+
+def simulate(
+    points: Sequence[PointRecord], table: LatencyTable, policy: Policy, scene: Scene
+) -> list[Outcome]:
+    """What becomes of each request of a scene, in the order of arrival."""
+    return _Play(points, table, policy, scene).outcomes()
+
+
+def quantile(latency: Latency, share: float) -> float:
+    """How long a run takes that is longer than this share of all: exponential between what was
+    measured, and no shorter than the p50, nor longer than the p99."""
+    known = ((0.5, latency.p50), (0.9, latency.p90), (0.99, latency.p99))
+    for (low, below), (high, above) in pairwise(known):
+        if share <= low:
+            return below
+        if share < high:
+            return below + (above - below) * log((1 - low) / (1 - share)) / log(
+                (1 - low) / (1 - high)
+            )
+    return latency.p99
+
+
+class Costs:
+    """How long runs take: by point, load, and the luck of the request that is first in them."""
+
+    def __init__(self, points: Sequence[PointRecord], table: LatencyTable) -> None:
+        self._points = {point.name: point for point in points}
+        self._table = table
+        self._found: dict[tuple[str, int, float], Latency] = {}
+
+    def __call__(self, point: str, load: float, luck: Sequence[float]) -> tuple[float, list[str]]:
+        """The seconds, and the stages that run."""
+        ways = self._points[point].ways()
+        place = _way(ways, luck[1])
+        key = point, place, load
+        if key not in self._found:
+            self._found[key] = self._table.along(self._points[point], ways[place].runs, load)
+        stages = [stage for stage, times in ways[place].runs.items() for _ in range(times)]
+        return quantile(self._found[key], luck[0]), stages
+
+
+def _way(ways: Sequence[Route], luck: float) -> int:
+    left = luck * sum(way.share for way in ways)
+    for place, way in enumerate(ways):
+        left -= way.share
+        if left < 0:
+            return place
+    return len(ways) - 1
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class _Scripted:
+    """What the sensor of the CPU would see of a hog."""
+
+    name = "scripted"
+    period = 0.0
+
+    def __init__(self, hog: Hog) -> None:
+        self._hog = hog
+        self.now = 0.0
+
+    def read(self) -> dict[str, float]:
+        return {"others": self._hog.at(self.now)}
+
+
+class _Play:
+    """One contender on the stage: its requests arrive while others run."""
+
+    def __init__(
+        self, points: Sequence[PointRecord], table: LatencyTable, policy: Policy, scene: Scene
+    ) -> None:
+        self._scene = scene
+        self._costs = Costs(points, table)
+        self._scores = {point.name: point.score for point in points}
+        self._clock = _Clock()
+        self._sensor = _Scripted(scene.hog)
+        self._monitor = LoadMonitor([self._sensor])
+        dispatcher = Dispatcher(points, table, policy, self._load, clock=self._clock)
+        self._desk = Desk(dispatcher, self._execute, LIMIT, clock=self._clock)
+        self._moments = scene.moments.tolist()
+        self._luck = scene.luck.tolist()
+        self._sent = 0
+        self._idle_since = -inf
+        self._outcomes: list[Outcome] = [Outcome(REFUSED, 0.0)] * len(self._moments)
+
+    def outcomes(self) -> list[Outcome]:
+        while self._sent < len(self._moments) or self._desk.waiting:
+            if not self._desk.waiting and self._moments[self._sent] > self._clock.now:
+                self._arrive(self._moments[self._sent])
+                self._clock.now += self._scene.beside.handing
+            self._arrive(self._clock.now)
+            if self._desk.waiting:
+                self._desk.serve_one()
+        return self._outcomes
+
+    def _arrive(self, until: float) -> None:
+        """Send what is due by then, each request at its moment."""
+        while self._sent < len(self._moments) and self._moments[self._sent] <= until:
+            place, self._sent = self._sent, self._sent + 1
+            self._clock.now = self._moments[place]
+            try:
+                future = self._desk.submit({PLACE: np.array(place)}, self._scene.deadline)
+            except QueueFull:
+                continue
+            future.add_done_callback(partial(self._settled, place))
+        self._clock.now = until
+
+    def _execute(self, point: str, requests: Sequence[Arrays], memory: Memory | None) -> Done:
+        begun = self._clock.now
+        luck = self._luck[int(requests[0][PLACE])]
+        took, ran = self._costs(point, self._scene.hog.at(begun), luck)
+        took += self._scene.beside.added
+        if begun - self._idle_since > PAUSE:
+            took += self._scene.beside.waking
+        self._arrive(begun + took)
+        self._idle_since = self._clock.now
+        return Done([{} for _ in requests], ran)
+
+    def _settled(self, place: int, future: Future[Answer]) -> None:
+        latency = self._clock.now - self._moments[place]
+        try:
+            answer = future.result()
+        except ElastiqError:
+            return
+        except Exception:
+            self._outcomes[place] = Outcome(FAILED, 0.0)
+            return
+        state = IN_TIME if latency <= self._scene.deadline else LATE
+        score = self._scores[answer.point]
+        took = answer.took
+        self._outcomes[place] = Outcome(state, 0.0, latency, answer.point, score, took=took)
+        self._clock.now += self._scene.beside.after
+
+    def _load(self) -> Load:
+        """What a monitor would have by now, that looks at the sensors every so often."""
+        while self._sensor.now <= self._clock.now:
+            self._monitor.sample()
+            self._sensor.now += INTERVAL
+        return self._monitor.latest

@@ -1,0 +1,170 @@
+"""Simulated replays: the product's own desk and policies, by a clock of their own."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from elastiq.arrivals import gamma, poisson, step
+from elastiq.bound import best, bound
+from elastiq.hog import IDLE, read
+from elastiq.latency import Latency, LatencyTable, Row
+from elastiq.outcomes import IN_TIME, REFUSED, summarize
+from elastiq.policies import policy
+from elastiq.rehearsal import Beside
+from elastiq.simulation import quantile, scene, simulate
+
+COSTS = {"small": 0.001, "middle": 0.002, "large": 0.004}
+NONE = Beside(after=0.0)
+SCORES = {"small": 0.6, "middle": 0.8, "large": 0.9}
+
+
+@pytest.fixture
+def points(make):
+    return [make.point(name, score) for name, score in SCORES.items()]
+
+
+def steady(slowdown=1.0):
+    """A table without tails."""
+    rows = [
+        Row(name, load, Latency(*[cost * times] * 5, 200, True))
+        for name, cost in COSTS.items()
+        for load, times in ((0.0, 1.0), (1.0, slowdown))
+    ]
+    return LatencyTable("test", True, {}, tuple(rows))
+
+
+def report(points, table, made, name="utility", **options):
+    return summarize(name, simulate(points, table, policy(name, **options), made))
+
+
+def test_who_comes_alone_is_answered_as_fast_as_the_table_says(points):
+    made = scene(np.array([0.0, 1.0, 2.0]), 0.1, IDLE, beside=NONE)
+    outcomes = simulate(points, steady(), policy("fixed", point="middle"), made)
+    assert [outcome.state for outcome in outcomes] == [IN_TIME] * 3
+    assert [outcome.latency for outcome in outcomes] == pytest.approx([0.002] * 3)
+    assert [outcome.score for outcome in outcomes] == [0.8] * 3
+
+
+def test_who_comes_together_waits_and_who_waits_too_long_is_refused(points):
+    made = scene(np.zeros(4), 0.0105, IDLE, beside=NONE)
+    outcomes = simulate(points, steady(), policy("fixed", point="large"), made)
+    assert [outcome.latency for outcome in outcomes[:2]] == pytest.approx([0.004, 0.008])
+    assert [outcome.state for outcome in outcomes[2:]] == [REFUSED, REFUSED]
+
+
+def test_others_make_runs_longer_from_their_moment_on(points):
+    made = scene(np.arange(20) / 10, 0.1, read("0:0,1:1"), beside=NONE)
+    outcomes = simulate(points, steady(3.0), policy("fixed", point="small"), made)
+    assert [outcome.latency for outcome in outcomes[:10]] == pytest.approx([0.001] * 10)
+    assert [outcome.latency for outcome in outcomes[10:]] == pytest.approx([0.003] * 10)
+
+
+def test_the_dispatcher_sees_a_load_that_comes(points):
+    """It waits as long as sensors take to tell, and not for ever."""
+    made = scene(np.arange(300) / 100, 0.0085, read("0:0,1:1"), beside=NONE)
+    outcomes = simulate(points, steady(3.0), policy("deadline"), made)
+    assert {outcome.point for outcome in outcomes[:100]} == {"large"}
+    assert "large" not in {outcome.point for outcome in outcomes[150:]}
+    assert all(outcome.state == IN_TIME for outcome in outcomes[150:])
+
+
+@pytest.mark.parametrize("name", ["utility", "deadline", "slackfit"])
+def test_it_comes_out_the_same_every_time(points, make, name):
+    table = make.table(COSTS)
+    made = scene(gamma(400.0, 2.0, seed=1), 0.01, read("0.3"), seed=1)
+    assert simulate(points, table, policy(name), made) == simulate(
+        points, table, policy(name), made
+    )
+
+
+def test_under_a_burst_choosing_beats_every_fixed_point(points):
+    moments = step(250.0, 20.0, seed=3)
+    made = scene(moments, 0.008, IDLE)
+    ours = report(points, steady(), made)
+    fixed = [report(points, steady(), made, "fixed", point=name) for name in COSTS]
+    assert ours.effective_accuracy > max(r.effective_accuracy for r in fixed)
+    assert ours.requests == len(moments) == ours.in_time + ours.late + ours.refused
+
+
+def test_requests_are_answered_together_where_a_point_takes_several(make):
+    points = [make.point("one", 0.9), make.point("four", 0.8, takes=4)]
+    table = make.table({"one": 0.004, "four": 0.004})
+    made = scene(np.zeros(8), 0.0101, IDLE, beside=NONE)
+    assert report(points, table, made, "fixed", point="one").in_time == 2
+    assert report(points, table, made, "fixed", point="four").in_time == 8
+
+
+def test_what_a_device_takes_beside_its_table_is_taken(points):
+    beside = Beside(handing=0.0001, added=0.0002, waking=0.0004, after=0.0008)
+    made = scene(np.array([0.1, 0.101, 1.0]), 0.1, IDLE, beside=beside)
+    outcomes = simulate(points, steady(), policy("fixed", point="small"), made)
+    first = 0.0001 + 0.001 + 0.0002 + 0.0004
+    # The second came meanwhile, and begins once the first is over and done with.
+    second = first + 0.0008 + 0.001 + 0.0002 - 0.001
+    assert [outcome.latency for outcome in outcomes] == pytest.approx([first, second, first])
+
+
+@given(st.floats(0.0, 0.999), st.floats(0.0, 0.999))
+def test_an_unluckier_run_is_no_shorter(first, second):
+    latency = Latency(0.001, 0.0015, 0.004, 0.0012, 0.01, 200, True)
+    low, high = sorted((first, second))
+    assert 0.001 <= quantile(latency, low) <= quantile(latency, high) <= 0.004
+    assert quantile(latency, 0.9) == pytest.approx(0.0015)
+
+
+def earned_by(moments, deadline, runs, scores, order):
+    """What a schedule of (request, point or None) in this order earns, as soon as it can."""
+    free = earned = 0.0
+    for place, point in order:
+        if point is None:
+            continue
+        end = max(free, moments[place]) + runs[place, point]
+        if end > moments[place] + deadline:
+            return 0.0
+        free, earned = end, earned + scores[point]
+    return earned
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 4))
+def test_the_bound_is_the_best_of_all_schedules_in_any_order(seed, count):
+    random = np.random.default_rng(seed)
+    moments = np.sort(random.uniform(0.0, 3.0, count))
+    runs = np.sort(random.uniform(0.3, 2.0, (count, 2)), axis=1)
+    scores = [0.5, 0.9]
+    found = best(moments, 2.0, runs, scores, [1, 1], 0.0)
+    tried = [
+        earned_by(moments, 2.0, runs, scores, zip(order, points, strict=True))
+        for order in itertools.permutations(range(count))
+        for points in itertools.product([None, 0, 1], repeat=count)
+    ]
+    assert found == pytest.approx(max(tried))
+
+
+@pytest.mark.parametrize("hog", ["0", "0:0,1:0.8"])
+@pytest.mark.parametrize("rate", [100.0, 400.0, 1500.0])
+def test_nobody_passes_the_bound(points, make, rate, hog):
+    table = make.table(COSTS, 3.0)
+    made = scene(poisson(rate, 2.0, seed=2), 0.01, read(hog), seed=2)
+    highest = bound(points, table, made)
+    assert 0 < highest.effective_accuracy <= highest.attainment <= 1
+    contenders = [(name, {}) for name in ("utility", "deadline", "slackfit")]
+    contenders += [("fixed", {"point": name}) for name in COSTS]
+    for name, options in contenders:
+        found = report(points, table, made, name, **options)
+        assert found.effective_accuracy <= highest.effective_accuracy + 1e-9
+        assert found.attainment <= highest.attainment + 1e-9
+        if rate == 100.0 and name == "utility":
+            assert found.effective_accuracy > 0.9 * highest.effective_accuracy
+
+
+def test_the_bound_counts_those_who_run_together():
+    moments, runs = np.zeros(8), np.full((8, 1), 1.0)
+    assert best(moments, 2.0, runs, [0.5], [1], 0.0) == pytest.approx(1.0)
+    assert best(moments, 2.0, runs, [0.5], [4], 0.0) == pytest.approx(4.0)
+    assert best(moments, 2.0, runs, [0.5], [4], 0.1) == pytest.approx(2.0)
+    late = np.array([0.0, 0.5, 0.9])
+    assert best(late, 2.0, np.full((3, 1), 1.0), [1.0], [3], 0.0) == pytest.approx(3.0)

@@ -52,6 +52,8 @@ class Driven:
 
     def gflops(self, point: Point) -> float:
         """Of one request, all glimpses if it is a sequence of them."""
+        for stage in self.model.stages[point].values():
+            stage.module.requires_grad_(False)  # the counter stumbles over views of what does
         counter = FlopCounterMode(display=False)
         with counter:
             work, count = self._rounds(eager.ready(self.model, point))
@@ -61,22 +63,18 @@ class Driven:
     def _rounds(self, ready: Ready) -> tuple[Callable[[], object], int]:
         driver = self.model.driver
         if isinstance(driver, Remembering):
-            return (lambda: self._sequence(ready)), 1
+            (request,) = self.requests(1)
+            glimpses = [
+                {name: array[:, place] for name, array in request.items()}
+                for place in range(next(iter(request.values())).shape[1])
+            ]
+            return (lambda: _sequence(driver, ready, glimpses)), 1
         requests = self.requests(max(REQUESTS, ready.takes))
         parts = [requests[i : i + ready.takes] for i in range(0, len(requests), ready.takes)]
         if len(self.model.stages[self.model.points[0]]) == 1:
             parts = parts[:1]  # a static engine takes as long for any other
         count = sum(len(part) for part in parts)
         return (lambda: [driver.answer(Run(ready), part) for part in parts]), count
-
-    def _sequence(self, ready: Ready) -> None:
-        """A session: every glimpse is answered."""
-        driver, (request,) = self.model.driver, self.requests(1)
-        assert isinstance(driver, Remembering)
-        memory = driver.begin()
-        for glimpse in range(next(iter(request.values())).shape[1]):
-            one = {name: array[:, glimpse] for name, array in request.items()}
-            driver.step(Run(ready), memory, one)
 
     def requests(self, count: int) -> list[Arrays]:
         """The first calibration samples, one by one."""
@@ -85,16 +83,26 @@ class Driven:
         return [{name: array[i : i + 1] for name, array in whole.items()} for i in range(count)]
 
 
-def driven(spec: str, precisions: tuple[str, ...] = ("fp32", "int8")) -> Driven:
-    """The model that `spec` names, compiled for ONNX Runtime at all its points."""
+def driven(
+    spec: str, precisions: tuple[str, ...] = ("fp32", "int8"), among: tuple[str, ...] = ()
+) -> Driven:
+    """The model that `spec` names, compiled for ONNX Runtime at all its points or `among` these."""
     model, kept = source.load(spec), store()
-    progress = Progress(sum(len(model.stages[point]) for point in model.points))
-    graphs = fp32 = trace(model, model.points, kept, progress)
+    points = tuple(point for point in model.points if not among or str(point) in among)
+    progress = Progress(sum(len(model.stages[point]) for point in points))
+    graphs = fp32 = trace(model, points, kept, progress)
     if "int8" in precisions:
         feeds = Feeds(model, model.calibration())
         graphs = (*fp32, *quantize(fp32, feeds, Method(), kept, progress))
     engines = compile(graphs, (BACKEND,), kept, progress).engines
     return Driven(model, {_key(variant): variant for variant in group(engines)})
+
+
+def _sequence(driver: Remembering, ready: Ready, glimpses: list[Arrays]) -> None:
+    """A session: every glimpse is answered."""
+    memory = driver.begin()
+    for glimpse in glimpses:
+        driver.step(Run(ready), memory, glimpse)
 
 
 def _key(variant: Variant) -> tuple[str, str]:

@@ -31,11 +31,11 @@ class Figure:
 
 
 def at_most(name: str, value: float, limit: float, unit: str) -> Figure:
-    return Figure(name, value, unit, f"<= {limit:g}", value <= limit)
+    return Figure(name, value, unit, f"<= {limit:g}", bool(value <= limit))
 
 
 def at_least(name: str, value: float, limit: float, unit: str) -> Figure:
-    return Figure(name, value, unit, f">= {limit:g}", value >= limit)
+    return Figure(name, value, unit, f">= {limit:g}", bool(value >= limit))
 
 
 def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:

@@ -9,7 +9,6 @@ which heads and branches are removed, and which is given the best tokens only.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,90 +17,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo import digits, family
-from zoo.blocks import Attention, Block
+from zoo.contract import ReadsGlyphs, Stages, trained, untrained
 from zoo.digits import Batch
-from zoo.family import Arrays, Predict
+from zoo.family import Arrays
 from zoo.glyphs import WHOLE
+from zoo.policy import Policy, masked
+from zoo.sliced import Sliced
 from zoo.vit import SMALL, DenseViT, Size, ViT
 
 COVERED = (0.3, 0.6, 0.9, 1.0)  # the share of validation images that a bucket is enough for
-TEMPERATURE = 5.0
-TARGETS = (0.5, 0.5, 0.3)  # of the usage of heads, branches and patches
+FIRST = 1e4  # the class token's score, so that it is always kept
 REALISTIC = Size(224, 3, 16, 384, SMALL.layers, SMALL.heads, 1000)
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What each image uses: scores above zero before `choose`, zeros and ones after it."""
-
-    heads: Tensor  # [n, blocks, heads]
-    branches: Tensor  # [n, blocks, 2]: attention, MLP
-    keep: Tensor  # [n, patches], or [n, blocks, patches] before the decision is hoisted
-
-    @property
-    def gates(self) -> Tensor:
-        """Heads and branches as one row for each image: [n, blocks * (heads + 2)].
-
-        A head counts only where its branch is used, and attention only where a head of it is.
-        """
-        heads = torch.minimum(self.heads, self.branches[..., :1])
-        attention = torch.minimum(self.branches[..., :1], heads.amax(-1, keepdim=True))
-        return torch.cat([heads, attention, self.branches[..., 1:]], -1).flatten(1)
-
-    def choose(self, training: bool) -> "Policy":
-        return Policy(*(_choose(scores, training) for scores in self.parts))
-
-    @property
-    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.heads, self.branches, self.keep
-
-    def shuffled(self) -> "Policy":
-        """As much in use, but at random: other blocks, other heads of them, other patches."""
-        blocks = torch.rand(self.heads.shape[:2]).argsort(1)[..., None]
-        heads = torch.rand_like(self.heads).argsort(2)
-        return Policy(
-            self.heads.gather(1, blocks.expand_as(self.heads)).gather(2, heads),
-            self.branches.gather(1, blocks.expand_as(self.branches)),
-            self.keep.gather(1, torch.rand_like(self.keep).argsort(1)),
-        )
-
-    def usage_loss(self) -> Tensor:
-        """How far the mean usage is from what it shall be, weighted as the paper's code does."""
-        off = zip(self.parts, TARGETS, strict=True)
-        heads, branches, keep = (choice.mean() - target for choice, target in off)
-        return 2 * heads.abs() + 2 * branches.abs() + 2 * keep.square()
-
-
-def _choose(scores: Tensor, training: bool) -> Tensor:
-    """Zero or one; in training drawn by a Gumbel-sigmoid, with the gradient of the soft one."""
-    hard = (scores > 0).to(scores)
-    if not training:
-        return hard
-    uniform = torch.rand_like(scores).clamp(1e-6, 1 - 1e-6)
-    soft = ((scores + uniform.logit()) / TEMPERATURE).sigmoid()
-    return (soft > 0.5).to(soft) + soft - soft.detach()
-
-
-def masked(block: Block, x: Tensor, heads: Tensor, branches: Tensor, keep: Tensor) -> Tensor:
-    """The block as if heads, branches and tokens that are not used were not there."""
-    y = block.norm_attention(x)
-    attending = branches[:, 0] * heads.amax(-1)  # without any head there is no attention
-    x = x + _among(block.attention, y, heads, keep) * attending[:, None, None]
-    return x + block.mlp(block.norm_mlp(x)) * branches[:, 1, None, None]
-
-
-def _among(attention: Attention, y: Tensor, heads: Tensor, keep: Tensor) -> Tensor:
-    """Self-attention of the heads in use, to the tokens that are kept."""
-    key, value = attention.key_value(y).chunk(2, dim=-1)
-    query, key, value = (
-        z.unflatten(-1, (attention.heads, -1)).transpose(1, 2)
-        for z in (attention.query(y), key, value)
-    )
-    scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
-    weights = scores.softmax(-1) * keep[:, None, None]
-    weights = weights / weights.sum(-1, keepdim=True)
-    seen = (weights @ value) * heads[..., None, None]
-    return attention.out(seen.transpose(1, 2).flatten(2))
 
 
 class AdaViT(nn.Module):
@@ -124,16 +50,16 @@ class AdaViT(nn.Module):
 
     @property
     def buckets(self) -> list[dict[str, Any]]:
-        """What a driver must know of each bucket, cheapest first."""
+        """What a driver must know of each bucket, cheapest first; the class token is one too."""
         rows = zip(self.bucket_tokens, self.bucket_gates, self.bucket_share, strict=True)
         return [
             {
                 "stage": f"bucket{number}",
-                "tokens": int(tokens),
+                "tokens": 1 + int(patches),
                 "gates": [int(gate) for gate in gates],
                 "share": round(float(share), 3),
             }
-            for number, (tokens, gates, share) in enumerate(rows)
+            for number, (patches, gates, share) in enumerate(rows)
         ]
 
     def begin(self, image: Tensor) -> Tensor:
@@ -143,7 +69,10 @@ class AdaViT(nn.Module):
     def policy(self, x: Tensor) -> Policy:
         """Every decision from the state behind the first block; a patch is kept for good or not."""
         x = _normal(x)
-        gates = torch.stack([gate(x[:, 0]) for gate in self.gate], 1)
+        # One map for all blocks: on a class token, five would cost five calls and no less.
+        weight = torch.cat([gate.weight for gate in self.gate])
+        bias = torch.cat([gate.bias for gate in self.gate])
+        gates = F.linear(x[:, 0], weight, bias).unflatten(1, (len(self.gate), -1))
         keep = self.keep[0](x[:, 1:]).squeeze(-1)
         return Policy(gates[..., :-2], gates[..., -2:], keep)
 
@@ -234,12 +163,12 @@ def _normal(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:])
 
 
-def _with_class_token(keep: Tensor) -> Tensor:
-    return F.pad(keep, (1, 0), value=1.0)
+def _with_class_token(keep: Tensor, score: float = 1.0) -> Tensor:
+    return F.pad(keep, (1, 0), value=score)
 
 
 class PolicyStage(nn.Module):
-    """Stem, first block and every decision."""
+    """Stem, first block and every decision; the class token comes before any patch."""
 
     def __init__(self, network: AdaViT) -> None:
         super().__init__()
@@ -248,7 +177,8 @@ class PolicyStage(nn.Module):
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         x = self.network.begin(image)
         policy = self.network.policy(x)
-        return {"cls": x[:, :1], "tokens": x[:, 1:], "keep": policy.keep, "usage": policy.gates}
+        keep = _with_class_token(policy.keep, score=FIRST)
+        return {"tokens": x, "keep": keep, "usage": policy.gates}
 
 
 class Bucket(nn.Module):
@@ -261,50 +191,8 @@ class Bucket(nn.Module):
         self.blocks = nn.Sequential(*(Sliced(b, g) for b, g in zip(blocks, gates, strict=True)))
         self.norm, self.head = network.vit.norm, network.vit.head
 
-    def forward(self, cls: Tensor, tokens: Tensor) -> dict[str, Tensor]:
-        x = self.blocks(torch.cat([cls, tokens], 1))
-        return {"logits": self.head(self.norm(x[:, 0]))}
-
-
-class Sliced(nn.Module):
-    """What is left of a block; whole parts keep their weights' storage."""
-
-    def __init__(self, block: Block, gates: Tensor) -> None:
-        super().__init__()
-        heads, (attention, mlp) = gates[:-2], gates[-2:]
-        self.attention = self.mlp = None
-        if attention and heads.any():
-            self.norm_attention = block.norm_attention
-            self.attention = _with_heads(block.attention, heads)
-        if mlp:
-            self.norm_mlp, self.mlp = block.norm_mlp, block.mlp
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.attention is not None:
-            y = self.norm_attention(x)
-            x = x + self.attention(y, y)
-        if self.mlp is not None:
-            x = x + self.mlp(self.norm_mlp(x))
-        return x
-
-
-@torch.no_grad()
-def _with_heads(attention: Attention, heads: Tensor) -> Attention:
-    """The attention with some of its heads; the very same one if with all."""
-    if heads.all():
-        return attention
-    dim = attention.out.in_features
-    rows = heads.repeat_interleave(dim // attention.heads)
-    sliced = Attention(dim, int(heads.sum()), dim // attention.heads)
-    for ours, theirs, kept in (
-        (sliced.query, attention.query, rows),
-        (sliced.key_value, attention.key_value, rows.repeat(2)),
-    ):
-        ours.weight.copy_(theirs.weight[kept])
-        ours.bias.copy_(theirs.bias[kept])
-    sliced.out.weight.copy_(attention.out.weight[:, rows])
-    sliced.out.bias.copy_(attention.out.bias)
-    return sliced
+    def forward(self, tokens: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.head(self.norm(self.blocks(tokens)[:, 0]))}
 
 
 class Recipe:
@@ -373,23 +261,20 @@ class Recipe:
 
 
 class ElasticAdaViT:
-    """The network as Elastiq's model contract sees it; here with random weights and images."""
+    """The network as Elastiq's model contract sees it. Without a task it is shown noise."""
 
     name = "adavit"
     driver = "cascade"
 
     def __init__(self, network: AdaViT) -> None:
-        self.network, self.size = network.eval(), network.size
-        self._stages: dict[str, tuple[nn.Module, dict[str, Tensor]]] = {
+        self.network, self.size = network, network.size
+        self._stages: Stages = {
             "policy": (PolicyStage(network).eval(), {"image": self._example(*self.size.shape(1))})
         }
         for number, bucket in enumerate(network.buckets):
             self._stages[bucket["stage"]] = (
                 Bucket(network, number).eval(),
-                {
-                    "cls": self._example(1, 1, self.size.dim),
-                    "tokens": self._example(1, bucket["tokens"], self.size.dim),
-                },
+                {"tokens": self._example(1, bucket["tokens"], self.size.dim)},
             )
 
     @property
@@ -404,7 +289,7 @@ class ElasticAdaViT:
         means = [(share * np.minimum(usage, most)).sum() / share.sum() for most in usage]
         return [{"budget": float(np.ceil(1000 * mean / usage[-1]) / 1000)} for mean in means]
 
-    def stages(self, point: dict[str, float]) -> dict[str, tuple[nn.Module, dict[str, Tensor]]]:
+    def stages(self, point: dict[str, float]) -> Stages:
         """The policy and every bucket: the same modules at each point."""
         return self._stages
 
@@ -417,33 +302,18 @@ class ElasticAdaViT:
         return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
-class GlyphAdaViT(ElasticAdaViT):
+class GlyphAdaViT(ReadsGlyphs, ElasticAdaViT):
     """The trained network that says which digit is on each canvas."""
-
-    def __init__(self) -> None:
-        network = AdaViT(SMALL)
-        family.restore(network, self.name)
-        super().__init__(network)
-
-    def calibration(self) -> Iterator[Arrays]:
-        return family.glyph_images()
-
-    def evaluate(self, predict: Predict) -> np.ndarray:
-        """1 where `predict` is right and 0 where it is wrong, for each canvas of the test set."""
-        return family.glyph_scores(predict)
 
 
 def model() -> GlyphAdaViT:
     """The trained model: what `zoo.adavit:model` names."""
-    return GlyphAdaViT()
+    return GlyphAdaViT(trained(AdaViT, SMALL, "adavit"))
 
 
 def realistic() -> ElasticAdaViT:
     """A larger size, untrained, with the buckets that were learnt: for measuring speed."""
-    small, size = model().network, REALISTIC
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = AdaViT(size)
+    small, network, size = model().network, untrained(AdaViT, REALISTIC), REALISTIC
     network.bucket_gates.copy_(small.bucket_gates)
     network.bucket_share.copy_(small.bucket_share)
     network.bucket_tokens.copy_((small.bucket_tokens * size.side**2 / small.size.side**2).ceil())
@@ -452,4 +322,4 @@ def realistic() -> ElasticAdaViT:
 
 def dense() -> DenseViT:
     """What the larger size is compared with."""
-    return DenseViT(REALISTIC)
+    return DenseViT(untrained(ViT, REALISTIC))

@@ -6,16 +6,14 @@ and the other blocks see them as one sequence (https://arxiv.org/abs/2308.11199)
 Multiplexer that the paper argues against, a sum of keyed images, is the control.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo import family
+from zoo.contract import OneStage, ReadsGlyphs, trained, untrained
 from zoo.digits import Batch
-from zoo.family import Arrays, Predict
 from zoo.glyphs import WHOLE
 from zoo.vit import REALISTIC, SMALL, Size, ViT
 
@@ -69,7 +67,7 @@ class ConcatPlexer(nn.Module):
 
     def __init__(self, size: Size, *, keyed: bool = False) -> None:
         super().__init__()
-        self.vit = ViT(size)
+        self.size, self.vit = size, ViT(size)
         self.multiplexer: Multiplexer | KeyedSum = KeyedSum(size) if keyed else Multiplexer(size)
 
     def forward(self, image: Tensor, images: int) -> Tensor:
@@ -79,17 +77,6 @@ class ConcatPlexer(nn.Module):
         cls = cls + self.multiplexer.index[:images]
         x = torch.cat([cls, self.multiplexer(patches, images)], 1)
         return self.vit.answer(self.vit.blocks[1:](x)[:, :images]).flatten(0, 1)
-
-
-class AtImages(nn.Module):
-    """The network at one fixed number of images, sharing its weights."""
-
-    def __init__(self, network: ConcatPlexer, images: int) -> None:
-        super().__init__()
-        self.network, self.images = network, images
-
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        return {"logits": self.network(image, self.images)}
 
 
 class Recipe:
@@ -120,54 +107,29 @@ class Recipe:
         return found
 
 
-class ElasticConcatPlexer:
-    """The network as Elastiq's model contract sees it; here with random weights and images."""
+class ElasticConcatPlexer(OneStage):
+    """The network as Elastiq's model contract sees it."""
 
     name = "concatplexer"
     driver = "mux"
-
-    def __init__(self, size: Size, seed: int = 0) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network = ConcatPlexer(size).eval()
-        self.size = size
 
     def points(self) -> list[dict[str, int]]:
         """The operating points, the cheapest for each image first."""
         return [{"images": images} for images in IMAGES]
 
-    def stages(self, point: dict[str, int]) -> dict[str, tuple[nn.Module, dict[str, Tensor]]]:
-        """The module of `point` with an example of its input; all points share their weights."""
-        images = point["images"]
-        shape = self.size.shape(images)
-        example = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-        return {"main": (AtImages(self.network, images).eval(), {"image": example})}
-
-    def calibration(self) -> Iterator[Arrays]:
-        """Batches of inputs to measure activation ranges on, the same at each call."""
-        return family.noise(*self.size.shape(4))
+    def images(self, point: dict[str, int]) -> int:
+        return point["images"]
 
 
-class GlyphConcatPlexer(ElasticConcatPlexer):
+class GlyphConcatPlexer(ReadsGlyphs, ElasticConcatPlexer):
     """The trained network that says which digit is on each canvas."""
-
-    def __init__(self) -> None:
-        super().__init__(SMALL)
-        family.restore(self.network, self.name)
-
-    def calibration(self) -> Iterator[Arrays]:
-        return family.glyph_images()
-
-    def evaluate(self, predict: Predict) -> np.ndarray:
-        """1 where `predict` is right and 0 where it is wrong, for each canvas of the test set."""
-        return family.glyph_scores(predict)
 
 
 def model() -> GlyphConcatPlexer:
     """The trained model: what `zoo.concatplexer:model` names."""
-    return GlyphConcatPlexer()
+    return GlyphConcatPlexer(trained(ConcatPlexer, SMALL, "concatplexer"))
 
 
 def realistic() -> ElasticConcatPlexer:
     """The size of a deployed vision transformer, untrained: for measuring speed, not accuracy."""
-    return ElasticConcatPlexer(REALISTIC)
+    return ElasticConcatPlexer(untrained(ConcatPlexer, REALISTIC))

@@ -10,7 +10,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from zoo.digits import Batch, Draw
-from zoo.glyphs import WHOLE
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 
@@ -49,17 +48,13 @@ def training_canvases(draw: Draw, batch: int = 64) -> Iterator[Batch]:
         yield draw("train", batch, rng)
 
 
-def glyph_images() -> Iterator[Arrays]:
-    """Calibration data of the families that read one digit."""
-    for batch in training_canvases(WHOLE.canvases):
-        yield {"image": batch.image.numpy()}
-
-
-def glyph_scores(predict: Predict) -> np.ndarray:
-    """1 where `predict` is right and 0 where it is wrong, for each canvas of the test set."""
-    parts = in_parts(WHOLE.test_set(), 100)
+def scores(predict: Predict, test: Batch, size: int = 100) -> np.ndarray:
+    """1 where `predict` is right and 0 where it is wrong, for each label of the test set."""
     return np.concatenate(
-        [right(predict({"image": part.image.numpy()})["logits"], part.label) for part in parts]
+        [
+            right(predict({"image": part.image.numpy()})["logits"], part.label)
+            for part in in_parts(test, size)
+        ]
     )
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from zoo import family, quartets
 from zoo.blocks import Block, ConvStem, PatchEmbedding
+from zoo.contract import OneStage, trained, untrained
 from zoo.digits import Batch
 from zoo.family import Arrays, Predict
 
@@ -37,6 +38,10 @@ class Size:
     @property
     def tokens(self) -> int:
         return (self.image // (self.patch or 6)) ** 2
+
+    def shape(self, n: int) -> tuple[int, int, int, int]:
+        """The shape of `n` images."""
+        return n, self.channels, self.image, self.image
 
 
 SMALL = Size()
@@ -88,17 +93,6 @@ class PatchMerger(nn.Module):
         return self.head(x.mean(1)).unflatten(1, self.size.outputs)
 
 
-class AtMerged(nn.Module):
-    """The network at one fixed number of merged tokens, sharing its weights."""
-
-    def __init__(self, network: PatchMerger, merged: int) -> None:
-        super().__init__()
-        self.network, self.merged = network, merged
-
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        return {"logits": self.network(image, self.merged)}
-
-
 class Recipe:
     """What `zoo.train` needs to know: the modules to train and the loss of one step."""
 
@@ -144,61 +138,34 @@ class Recipe:
         }
 
 
-class ElasticPatchMerger:
-    """The network as Elastiq's model contract sees it; here with random weights and images."""
+class ElasticPatchMerger(OneStage):
+    """The network as Elastiq's model contract sees it."""
 
     name = "patchmerger"
-    driver = "oneshot"
-
-    def __init__(self, size: Size, seed: int = 0) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network = PatchMerger(size).eval()
-        self.size = size
 
     def points(self) -> list[dict[str, int]]:
         """The operating points, cheapest first; the last one merges nothing."""
-        return [{"merged": merged} for merged in (*POINTS, self.size.tokens)]
-
-    def stages(self, point: dict[str, int]) -> dict[str, tuple[nn.Module, dict[str, Tensor]]]:
-        """The module of `point` with an example of its input; all points share their weights."""
-        example = torch.rand(self._shape(1), generator=torch.Generator().manual_seed(0))
-        return {"main": (AtMerged(self.network, point["merged"]).eval(), {"image": example})}
-
-    def calibration(self) -> Iterator[Arrays]:
-        """Batches of inputs to measure activation ranges on, the same at each call."""
-        return family.noise(*self._shape(4))
-
-    def _shape(self, n: int) -> tuple[int, int, int, int]:
-        return n, self.size.channels, self.size.image, self.size.image
+        return [{"merged": merged} for merged in (*POINTS, self.network.size.tokens)]
 
 
 class QuartetPatchMerger(ElasticPatchMerger):
     """The trained network that reads the four slots of a canvas."""
 
-    def __init__(self) -> None:
-        super().__init__(SMALL)
-        family.restore(self.network, self.name)
-
     def calibration(self) -> Iterator[Arrays]:
+        """Canvases made from training digits, the same at each call."""
         for batch in family.training_canvases(quartets.canvases):
             yield {"image": batch.image.numpy()}
 
     def evaluate(self, predict: Predict) -> np.ndarray:
         """The share of slots that `predict` reads, for each canvas of the test set."""
-        return np.concatenate(
-            [
-                family.right(predict({"image": part.image.numpy()})["logits"], part.label).mean(1)
-                for part in family.in_parts(quartets.test_set(), 100)
-            ]
-        )
+        return family.scores(predict, quartets.test_set()).mean(1)
 
 
 def model() -> QuartetPatchMerger:
     """The trained model: what `zoo.patchmerger:model` names."""
-    return QuartetPatchMerger()
+    return QuartetPatchMerger(trained(PatchMerger, SMALL, "patchmerger"))
 
 
 def realistic() -> ElasticPatchMerger:
     """The size of a deployed vision transformer, untrained: for measuring speed, not accuracy."""
-    return ElasticPatchMerger(REALISTIC)
+    return ElasticPatchMerger(untrained(PatchMerger, REALISTIC))

@@ -8,108 +8,22 @@ seen; where its attention is most spread out is the place to look at next.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo import digits, family, vit
-from zoo.blocks import Block, ConvStem
+from zoo import family, vit
+from zoo.blocks import Block
+from zoo.contract import Stages, trained, untrained
 from zoo.digits import Batch
 from zoo.family import Arrays, Predict
+from zoo.glimpses import GlimpseStem, PatchMap, Size, cut, glimpsed
 from zoo.glyphs import PARTS
-
-
-@dataclass(frozen=True)
-class Size:
-    """What determines the shape of every weight. A glimpse is a square of `across` x `across`
-    patches; the glimpses tile the image."""
-
-    image: int = PARTS.side
-    channels: int = 1
-    patch: int = 6
-    across: int = 2
-    dim: int = 64
-    layers: int = 6
-    heads: int = 4
-    classes: int = digits.CLASSES
-    stem: bool = True  # convolutions within a glimpse; else a linear map of each patch
-    glimpses: int = 12  # in a sequence, at most
-    splits: tuple[int, ...] = (4, 2, 0)
-    drawing: int = 2  # blocks of the decoder, which is half as wide
-
-    @property
-    def side(self) -> int:
-        """Patches in a row of the image."""
-        return self.image // self.patch
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of a glimpse."""
-        return self.across**2
-
-    @property
-    def pixels(self) -> int:
-        """Values of a patch."""
-        return self.channels * self.patch**2
-
-    @property
-    def places(self) -> Tensor:
-        """Where the tokens of each glimpse stand in the image, row by row: [glimpses, tokens]."""
-        grid = torch.arange(self.side**2).view(self.side, self.side)
-        return _blocks(grid, self.across).flatten(2).flatten(0, 1)
-
 
 SMALL = Size()
 REALISTIC = Size(192, 3, 16, 3, 384, 12, 6, 1000, stem=False, splits=(8, 4, 0))
-
-
-def _blocks(grid: Tensor, side: int) -> Tensor:
-    """[..., h, w] as [..., h / side, w / side, side, side]."""
-    return grid.unfold(-2, side, side).unfold(-2, side, side)
-
-
-def cut(image: Tensor, size: Size) -> Tensor:
-    """All glimpses of images, as patches: [n, glimpses, tokens, pixels]."""
-    patches = _blocks(image, size.patch)  # [n, channels, side, side, patch, patch]
-    patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
-    return patches[:, size.places]
-
-
-class GlimpseStem(nn.Module):
-    """The convolutions of an image's stem over one glimpse, which ends at its edges."""
-
-    def __init__(self, size: Size) -> None:
-        super().__init__()
-        self.size = size
-        self.convolutions = ConvStem(size.channels, size.dim, size.image, size.patch // 2)
-
-    @property
-    def positions(self) -> nn.Parameter:
-        return self.convolutions.positions
-
-    def forward(self, patches: Tensor) -> Tensor:
-        """[n, tokens, pixels] to [n, tokens, dim]."""
-        across, patch = self.size.across, self.size.patch
-        grid = patches.view(-1, across, across, self.size.channels, patch, patch)
-        glimpse = grid.permute(0, 3, 1, 4, 2, 5).reshape(
-            -1, self.size.channels, across * patch, across * patch
-        )
-        return self.convolutions.content(glimpse)
-
-
-class PatchMap(nn.Module):
-    """One linear map of each patch."""
-
-    def __init__(self, size: Size) -> None:
-        super().__init__()
-        self.project = nn.Linear(size.pixels, size.dim)
-        self.positions = nn.Parameter(0.02 * torch.randn(size.side**2, size.dim))
-
-    def forward(self, patches: Tensor) -> Tensor:
-        return self.project(patches)
 
 
 class Decoder(nn.Module):
@@ -231,14 +145,6 @@ class Look(nn.Module):
         return {"attention": self.network.decoder.uncertainty(x[:, 1:], places)}
 
 
-def glimpsed(image: Tensor, glimpses: int, size: Size, seed: int) -> tuple[Tensor, Tensor]:
-    """Each image in as many glimpses, drawn at random: patches and places."""
-    places, patches = size.places, cut(image, size)
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.rand(len(image), len(places), generator=generator).argsort(1)[:, :glimpses]
-    return patches[torch.arange(len(image))[:, None], order], places[order]
-
-
 def explored(
     network: TORE, image: Tensor, glimpses: int, split: int, seed: int
 ) -> tuple[Tensor, Tensor]:
@@ -317,16 +223,13 @@ class Recipe:
 
 
 class ElasticTORE:
-    """The network as Elastiq's model contract sees it; here with random weights and images."""
+    """The network as Elastiq's model contract sees it. Without a task it is shown noise."""
 
     name = "tore"
     driver = "sequence"
 
-    def __init__(self, size: Size, seed: int = 0, *, looks: bool = False) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network = TORE(size).eval()
-        self.size, self.looks = size, looks
+    def __init__(self, network: TORE, *, looks: bool = False) -> None:
+        self.network, self.size, self.looks = network, network.size, looks
 
     @property
     def driver_settings(self) -> dict[str, int]:
@@ -336,14 +239,12 @@ class ElasticTORE:
         """The splits, cheapest first; 0 recycles nothing."""
         return [{"split": split} for split in self.size.splits]
 
-    def stages(self, point: dict[str, int]) -> dict[str, tuple[nn.Module, dict[str, Tensor]]]:
+    def stages(self, point: dict[str, int]) -> Stages:
         """The iterator, and an aggregator for each number of glimpses kept; weights are shared."""
         split, size = point["split"], self.size
         patches, places = next(self._sequences(1))
         glimpse = {"patches": patches[:, 0], "places": places[:, 0]}
-        stages: dict[str, tuple[nn.Module, dict[str, Tensor]]] = {
-            "iterator": (GlimpseIterator(self.network, split).eval(), glimpse)
-        }
+        stages: Stages = {"iterator": (GlimpseIterator(self.network, split).eval(), glimpse)}
         with torch.inference_mode():
             x = self.network.iterate(patches[0], places[0], split).clone()
         for n in range(1, size.glimpses + 1):
@@ -369,10 +270,6 @@ class ElasticTORE:
 class GlyphTORE(ElasticTORE):
     """The trained network that says which digit was seen in some glimpses of a canvas."""
 
-    def __init__(self, *, looks: bool = False) -> None:
-        super().__init__(SMALL, looks=looks)
-        family.restore(self.network, self.name)
-
     def calibration(self) -> Iterator[Arrays]:
         for number, batch in enumerate(family.training_canvases(PARTS.canvases)):
             patches, places = glimpsed(batch.image, self.size.glimpses, self.size, seed=number)
@@ -390,14 +287,14 @@ class GlyphTORE(ElasticTORE):
 
 def model() -> GlyphTORE:
     """The trained model: what `zoo.tore:model` names."""
-    return GlyphTORE()
+    return GlyphTORE(trained(TORE, SMALL, "tore"))
 
 
 def explorer() -> GlyphTORE:
     """The same with the stages that say where to look next."""
-    return GlyphTORE(looks=True)
+    return GlyphTORE(trained(TORE, SMALL, "tore"), looks=True)
 
 
 def realistic() -> ElasticTORE:
     """The size of a deployed vision transformer, untrained: for measuring speed, not accuracy."""
-    return ElasticTORE(REALISTIC)
+    return ElasticTORE(untrained(TORE, REALISTIC))

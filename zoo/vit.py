@@ -3,7 +3,6 @@
 A convolution stem, a class token, blocks over all tokens, and a head on the class token.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +12,8 @@ from torch.nn import functional as F
 
 from zoo import digits, family
 from zoo.blocks import Block, ConvStem, PatchEmbedding
+from zoo.contract import At, OneStage, ReadsGlyphs, trained, untrained
 from zoo.digits import Batch
-from zoo.family import Arrays, Predict
 from zoo.glyphs import WHOLE
 
 
@@ -73,17 +72,6 @@ class ViT(nn.Module):
         return self.answer(self.blocks(self.tokens(image))[:, 0])
 
 
-class Dense(nn.Module):
-    """The network as a stage that can be compiled."""
-
-    def __init__(self, vit: ViT) -> None:
-        super().__init__()
-        self.vit = vit
-
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        return {"logits": self.vit(image)}
-
-
 class CellReader(nn.Module):
     """Training only: each patch token says which digit it is a part of, if any.
 
@@ -139,50 +127,27 @@ class Recipe:
         return {"dense": round(np.concatenate(answers).mean(), 4)}
 
 
-class DenseViT:
-    """The network as Elastiq's model contract sees it, with one point; random weights here."""
+class DenseViT(OneStage):
+    """The network as Elastiq's model contract sees it, with one point."""
 
     name = "vit"
-    driver = "oneshot"
-
-    def __init__(self, size: Size, seed: int = 0) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network = ViT(size).eval()
-        self.size = size
 
     def points(self) -> list[dict[str, int]]:
-        return [{"layers": self.size.layers}]
+        return [{"layers": self.network.size.layers}]
 
-    def stages(self, point: dict[str, int]) -> dict[str, tuple[nn.Module, dict[str, Tensor]]]:
-        example = torch.rand(self.size.shape(1), generator=torch.Generator().manual_seed(0))
-        return {"main": (Dense(self.network).eval(), {"image": example})}
-
-    def calibration(self) -> Iterator[Arrays]:
-        """Batches of inputs to measure activation ranges on, the same at each call."""
-        return family.noise(*self.size.shape(4))
+    def at(self, point: dict[str, int]) -> At:
+        return At(self.network)
 
 
-class GlyphViT(DenseViT):
+class GlyphViT(ReadsGlyphs, DenseViT):
     """The trained network that says which digit is on each canvas."""
-
-    def __init__(self) -> None:
-        super().__init__(SMALL)
-        family.restore(self.network, self.name)
-
-    def calibration(self) -> Iterator[Arrays]:
-        return family.glyph_images()
-
-    def evaluate(self, predict: Predict) -> np.ndarray:
-        """1 where `predict` is right and 0 where it is wrong, for each canvas of the test set."""
-        return family.glyph_scores(predict)
 
 
 def model() -> GlyphViT:
     """The trained model: what `zoo.vit:model` names."""
-    return GlyphViT()
+    return GlyphViT(trained(ViT, SMALL, "vit"))
 
 
 def realistic() -> DenseViT:
     """The size of a deployed vision transformer, untrained: for measuring speed, not accuracy."""
-    return DenseViT(REALISTIC)
+    return DenseViT(untrained(ViT, REALISTIC))

@@ -8,7 +8,8 @@ from compiler.store import Store
 from tests.zoo import records
 from tests.zoo.exported import assert_equals_torch
 from zoo import concatplexer
-from zoo.concatplexer import IMAGES, AtImages, ConcatPlexer, GlyphConcatPlexer, Recipe
+from zoo.concatplexer import IMAGES, ConcatPlexer, GlyphConcatPlexer, Recipe
+from zoo.contract import At
 from zoo.glyphs import WHOLE
 from zoo.vit import SMALL
 
@@ -80,7 +81,7 @@ def test_an_export_equals_torch(model: GlyphConcatPlexer, images: int, store: St
 def test_the_checkpoint_has_the_accuracy_on_record(model: GlyphConcatPlexer, images: int) -> None:
     test = WHOLE.test_set(400)
     with torch.no_grad():
-        answer = AtImages(model.network, images)(test.image)["logits"].argmax(1)
+        answer = At(model.network, images=images)(test.image)["logits"].argmax(1)
     found = (answer == test.label).double().mean().item()
     records.assert_near(found, records.accuracy("concatplexer")[f"images={images}"], 400)
 

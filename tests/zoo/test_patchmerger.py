@@ -8,7 +8,8 @@ from compiler.store import Store
 from tests.zoo import records
 from tests.zoo.exported import assert_equals_torch
 from zoo import patchmerger, quartets
-from zoo.patchmerger import SMALL, AtMerged, Merger, PatchMerger, QuartetPatchMerger, Recipe
+from zoo.contract import At
+from zoo.patchmerger import SMALL, Merger, PatchMerger, QuartetPatchMerger, Recipe
 
 MERGED = (2, 4, 8, 16, 64)
 
@@ -83,7 +84,7 @@ def test_evaluate_scores_the_share_of_slots_read(
 def test_the_checkpoint_has_the_accuracy_on_record(model: QuartetPatchMerger, merged: int) -> None:
     test = quartets.test_set(300)
     with torch.no_grad():
-        answer = AtMerged(model.network, merged)(test.image)["logits"].argmax(-1)
+        answer = At(model.network, merged=merged)(test.image)["logits"].argmax(-1)
     found = (answer == test.label).double().mean().item()
     records.assert_near(found, records.accuracy("patchmerger")[f"merged={merged}"], 300)
 

@@ -8,15 +8,17 @@ from torch import Tensor
 from compiler.store import Store
 from tests.zoo.exported import Exported, assert_equals_torch
 from zoo import tore
+from zoo.contract import untrained
+from zoo.glimpses import cut, glimpsed
 from zoo.glyphs import PARTS
-from zoo.tore import SMALL, TORE, ElasticTORE, Recipe, cut, glimpsed
+from zoo.tore import SMALL, TORE, ElasticTORE, Recipe
 
 SPLITS = SMALL.splits
 
 
 @pytest.fixture(scope="module")
 def model() -> ElasticTORE:
-    return ElasticTORE(SMALL)
+    return ElasticTORE(untrained(TORE, SMALL))
 
 
 def kept(model: ElasticTORE, split: int, patches: Tensor, places: Tensor) -> dict[str, Tensor]:
@@ -101,13 +103,13 @@ def test_exports_glimpse_by_glimpse_equal_torch_all_at_once(
 
 @pytest.mark.parametrize("stage", ["look1", "look11"])
 def test_an_exported_look_equals_torch(stage: str, store: Store) -> None:
-    module, inputs = ElasticTORE(SMALL, looks=True).stages({"split": 4})[stage]
+    module, inputs = ElasticTORE(untrained(TORE, SMALL), looks=True).stages({"split": 4})[stage]
     assert inputs["places"].dtype == torch.int64
     assert_equals_torch(module, inputs, store)
 
 
 def test_a_look_scores_every_glimpse_and_never_one_that_was_seen() -> None:
-    explorer = ElasticTORE(SMALL, looks=True)
+    explorer = ElasticTORE(untrained(TORE, SMALL), looks=True)
     patches, places = glimpsed(PARTS.test_set(4).image, 5, SMALL, seed=0)
     seen = kept(explorer, 4, patches, places) | {"places": places.flatten(1)}
     with torch.no_grad():

@@ -6,8 +6,9 @@ import torch
 
 from tests.zoo import records
 from zoo import tore
+from zoo.glimpses import glimpsed
 from zoo.glyphs import PARTS
-from zoo.tore import SMALL, GlyphTORE, glimpsed
+from zoo.tore import SMALL, GlyphTORE
 
 SPLITS = SMALL.splits
 

@@ -56,7 +56,12 @@ sizes = st.lists(
 @given(sizes, st.floats(0.0, 1.0), st.floats(0.0, 1.0))
 def test_mean_usage_stays_within_the_budget_and_more_allows_no_less(sizes, one, other):
     buckets = [
-        {"stage": f"bucket{n}", "tokens": tokens, "gates": [1] * gates, "share": share}
+        {
+            "stage": f"bucket{n}",
+            "tokens": tokens,
+            "gates": [1] * gates + [0] * (16 - gates),
+            "share": share,
+        }
         for n, (tokens, gates, share) in enumerate(sorted(sizes, key=lambda s: s[0] * s[1]))
     ]
     cascade = driver("cascade", {"buckets": buckets})
@@ -125,6 +130,7 @@ def test_one_input_at_a_time(model):
         ({}, "KeyError: 'buckets'"),
         ({"buckets": []}, "at least one bucket"),
         ({"buckets": [{"stage": "b", "tokens": 1, "gates": [1]}]}, "'share' is missing"),
+        ({"buckets": [BUCKETS[0], {**BUCKETS[1], "gates": [1]}]}, "the same gates"),
         ({"buckets": [{**BUCKETS[0], "gate": 1}]}, "did you mean|Did you mean"),
     ],
 )

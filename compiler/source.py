@@ -96,7 +96,9 @@ class SourceModel:
     @cached_property
     def digest(self) -> str:
         """Changes with the model's source files and with what it says of itself."""
-        files = {path.name: digest.of_file(path) for path in self._files}
+        files: dict[str, str] = {}
+        for path in self._files:  # several may have one name, in different folders
+            files[path.name] = f"{files.get(path.name, '')} {digest.of_file(path)}".strip()
         says = [self.driver_name, self.driver_settings]
         return digest.of_value(
             [self.name, files, says, str(getattr(self._thing, "fingerprint", ""))]

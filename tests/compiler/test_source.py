@@ -74,6 +74,24 @@ def test_the_digest_follows_the_source_of_the_model_and_of_what_it_imports(clash
     assert digest() != first
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_digest_follows_files_of_one_name_in_several_folders(tmp_path, side):
+    def digest():
+        for name in [n for n in sys.modules if n.startswith(("left", "right"))]:
+            del sys.modules[name]
+        return source.load(f"{tmp_path / 'm.py'}:Tiny").digest
+
+    (tmp_path / "m.py").write_text(
+        (MODELS / "tiny.py").read_text() + "\nimport left.part\nimport right.part\n"
+    )
+    for folder in ("left", "right"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "part.py").write_text("SCALE = 2.0")
+    first = digest()
+    (tmp_path / side / "part.py").write_text("SCALE = 4.0  # as it now is")
+    assert digest() != first
+
+
 def test_a_class_a_factory_and_an_object_are_all_models(tmp_path):
     text = (MODELS / "tiny.py").read_text() + "\ndef make():\n    return Tiny()\n\nready = Tiny()\n"
     (tmp_path / "m.py").write_text(text)

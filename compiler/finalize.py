@@ -94,8 +94,11 @@ def _make_plans(
                 records.append(_finished(record, runner, draft, terms))
             except (Died, ElastiqError) as e:
                 task.note = str(e)
-                shutil.rmtree(draft / record.folder)
                 failures.append(f"{record.key}: {e}")
+                if terms.trial:  # which only tells: the bundle keeps what it had
+                    records.append(record)
+                else:
+                    shutil.rmtree(draft / record.folder)
     _check_points(found, records, failures)
     return replace(found, engines=tuple(records), toolchain=toolchain), failures
 

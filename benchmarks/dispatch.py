@@ -2,10 +2,11 @@
 
     python -m benchmarks dispatch
 
-The bundle of the trained Perceiver. Requests have twice the largest engine's p50. Loads are
-multiples of what that engine can carry; arrivals are Poisson, gamma with gaps that deviate by 2, 4
-and 8 times their mean, a recorded hour of real requests, and a step to four times the rate in the
-middle third, alone and beside programs that take half of the CPU.
+The bundle of the trained Perceiver, each of whose points is there for one request and for up to
+four that wait. Requests have twice the p50 of the largest engine for one. Loads are multiples of
+what that engine can carry; arrivals are Poisson, gamma with gaps that deviate by 2, 4 and 8 times
+their mean, a recorded hour of real requests, and a step to four times the rate in the middle third,
+alone and beside programs that take half of the CPU.
 
 Some of these are sent for real, in turns, to all contenders; the grid is simulated from the latency
 table, through the same queue and policies. Where a simulation is held against a real replay, it is
@@ -106,7 +107,7 @@ REAL = (
 def run() -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "perceiver.elastiq"
-        flags = {"model": "zoo.perceiver:model", "output": str(path)}
+        flags = {"model": "zoo.perceiver:model", "batches": (1, 4), "output": str(path)}
         planned = plan(config.read(None, flags))
         with Progress(planned.tasks) as progress:
             pipeline.build(planned, store(), progress)
@@ -189,10 +190,10 @@ def _simulated(grid: dict[Kind, Played]) -> list[Figure]:
             at_least(f"{name}: ahead of slackfit by", _ahead(found, "slackfit"), 0.0, "points"),
             Figure(f"{name}: ahead of the best fixed by", _ahead(found), "points"),
         ]
-        cheapest = found.reports[len(NAMES)]
-        if cheapest.attainment >= SURE:
+        surest = max(found.reports[len(NAMES) :], key=lambda report: report.attainment)
+        if surest.attainment >= SURE:
             held = 100 * found.of(OURS).attainment
-            name = f"{name}: in time, where {cheapest.name} holds {100 * SURE:g} %"
+            name = f"{name}: in time, where {surest.name} holds {100 * SURE:g} %"
             figures.append(at_least(name, held, 100 * SURE, "%"))
     return figures
 

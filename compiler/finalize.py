@@ -31,7 +31,8 @@ from elastiq.records import EngineRecord, PointRecord, StageRecord, TensorSpec
 from elastiq.tensorrt import Help
 from profiles.choice import Candidate, Choice, choose
 
-TRIAL = "tensorrt_rtx"  # makes plans for GPUs that are not here
+DEVICES_OWN = "tensorrt"  # makes plans for the GPU that is here,
+TRIAL = "tensorrt_rtx"  # and this one for GPUs that are not
 TIMINGS = "timings"  # of kernels: kept between plans, in the device's cache
 GIB = 2**30
 
@@ -84,8 +85,9 @@ def _make_plans(
     toolchain = dict(found.toolchain)
     records, failures = [], []
     for record in found.engines:
-        runner: Any = plugins.load("elastiq.runners", _runner(record, terms), "runner")
-        if not hasattr(runner, "finish"):
+        tried = terms.trial and record.runner == DEVICES_OWN
+        runner: Any = plugins.load("elastiq.runners", TRIAL if tried else record.runner, "runner")
+        if not hasattr(runner, "finish") or (terms.trial and not tried):
             records.append(record)
             continue
         toolchain[record.backend] = runner.toolchain(terms.trial)
@@ -101,10 +103,6 @@ def _make_plans(
                     shutil.rmtree(draft / record.folder)
     _check_points(found, records, failures)
     return replace(found, engines=tuple(records), toolchain=toolchain), failures
-
-
-def _runner(record: EngineRecord, terms: Terms) -> str:
-    return TRIAL if terms.trial and not record.compiled else record.runner
 
 
 def _finished(record: EngineRecord, runner: Any, draft: Path, terms: Terms) -> EngineRecord:

@@ -17,7 +17,7 @@ from compiler.passes.compile import BuiltEngine, Failure, compile
 from compiler.passes.feed import Feeds
 from compiler.passes.profile import profile
 from compiler.passes.quantize import Method, quantize, read_batches
-from compiler.passes.screen import screen
+from compiler.passes.screen import Screened, screen
 from compiler.passes.trace import trace
 from compiler.passes.unify import unify
 from compiler.passes.verify import Verified, group, share, verify
@@ -78,10 +78,11 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
     if until == "compile":
         return Build(graphs, engines, failures=failures)
 
-    aside: tuple[str, ...] = ()
+    screened = Screened(engines)
     if config.keep == "fastest":
-        engines, aside = screen(engines, plan.threads, store, progress)
-    findings = verify(plan.model, engines, plan.threads, store, progress)
+        screened = screen(engines, plan.threads, store, progress)
+    engines, reserve, aside = screened.engines, screened.reserve, screened.aside
+    findings = verify(plan.model, engines, plan.threads, store, progress, reserve)
     verified, failures = findings.verified, (*failures, *findings.failures)
     verified = keep_to_budget(plan.model, verified, feeds, _spending(plan), store, progress)
     verified = share(verified)

@@ -28,6 +28,7 @@ PACE_OVER = 16  # arrivals
 PACE_PAUSE = 12.0  # times the pace: what a longer gap counts as, so that a burst is still known
 # for one after a silence. Simulations of uneven arrivals lose by less and by more
 LEAST_GAP = 1e-5  # seconds, so that a pace of nothing can recover
+BETWEEN = 4  # requests served without a moment to think, where others wait always
 PROBE = 0.25  # seconds without an answer, after which a prediction is put to the test
 
 
@@ -55,6 +56,7 @@ class Desk:
         self._last_arrival: float | None = None
         self._pace: float | None = None
         self._last_run = -inf
+        self._served = 0
         self._changed = threading.Condition()
         self._closed = False
 
@@ -72,6 +74,10 @@ class Desk:
     def load(self) -> Load | float:
         """The device's load, as the dispatcher knows it."""
         return self._dispatcher.load
+
+    def think(self) -> bool:
+        """Let the policy work ahead, for a moment; False if there is nothing to do."""
+        return self._dispatcher.think()
 
     def reaches(self, point: str) -> None:
         """Refuse a point that is not there."""
@@ -142,6 +148,10 @@ class Desk:
 
     def serve_one(self) -> bool:
         """Wait for a request and serve it; False when closed, with none left."""
+        self._served += 1
+        if not self._queue or self._served % BETWEEN == 0:
+            while self.think() and not self._queue and not self._closed:
+                pass
         with self._changed:
             while not self._queue:
                 if self._closed:

@@ -12,10 +12,10 @@ from elastiq.correction import NINETIETH, NINETY_NINTH, Correction, Extra
 from elastiq.errors import ElastiqError, unknown
 from elastiq.latency import LatencyTable
 from elastiq.load import Load
-from elastiq.policies import Decision, Option, Policy, Situation
+from elastiq.policies import Decision, Option, Policy, Situation, Thinking
 from elastiq.records import WHOLE, PointRecord
 
-RENEWED = 0.05  # seconds for which what is known of the device is good
+RENEWED = 0.01  # seconds for which what is known of the device is good: clocks jump within some
 LOAD_STEP = 0.05  # nearer ones are one: sensors are not that exact
 FACTOR_STEP = 0.04
 EXCESS_STEP = 0.04
@@ -135,6 +135,7 @@ class Dispatcher:
         self._offered = deque[PointRecord]()
         self._table = table
         self._policy = policy
+        self._thinking = policy if isinstance(policy, Thinking) else None
         self._load = load
         usual = sorted(table.of(point, 0.0).p50 for point in points)[len(points) // 2]
         self._correction = correction or Correction(usual, clock)
@@ -154,6 +155,10 @@ class Dispatcher:
     def load(self) -> Load | float:
         """The device's load, as it is known now."""
         return self._load()
+
+    def think(self) -> bool:
+        """Let the policy work ahead, for a moment; False if it has nothing to do."""
+        return self._thinking is not None and self._thinking.think()
 
     def offer(self, point: PointRecord) -> None:
         """Add a point, by its cost among the others, before the next decision. Thread-safe."""

@@ -146,6 +146,8 @@ class _Play:
     def outcomes(self) -> list[Outcome]:
         while self._sent < len(self._moments) or self._desk.waiting:
             if not self._desk.waiting and self._moments[self._sent] > self._clock.now:
+                while self._desk.think():
+                    pass
                 self._arrive(self._moments[self._sent])
                 self._clock.now += self._scene.beside.handing
             self._arrive(self._clock.now)

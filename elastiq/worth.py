@@ -9,8 +9,9 @@ after it.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
-from math import exp, factorial, log
+from math import exp, log
 
 import numpy as np
 
@@ -26,6 +27,7 @@ SHIFT_STEP = 0.2  # of what a change of points costs, as a share of an average r
 RAREST, FASTEST = 8.0, 0.02  # bounds of the time between arrivals, in times that one is given
 KEPT = 4096  # situations
 ROUNDS = 200
+TURNS = 10  # of these in a step
 ENOUGH = 1e-3  # of a right answer: values so near to each other will do
 
 WAITS = np.linspace(0.0, LONGEST, STATES + 1)
@@ -56,24 +58,27 @@ class Values:
     states: np.ndarray  # the same by the point that ran last and by wait, to begin the next from
 
 
+Solving = Generator[None, None, Values]
+
+
 class Worth:
-    """Finds values and keeps them: a device meets the same few situations again and again."""
+    """Finds values and keeps them: a device meets the same few situations again and again.
+
+    To find new ones takes as long as a request does. It is put off, and done in small steps while
+    nobody waits and between requests; meanwhile those of the last situation have to do.
+    """
 
     def __init__(self) -> None:
         self._solved: dict[Key, Values] = {}
         self._latest: Values | None = None
+        self._wanted: tuple[Key, Solving] | None = None
 
     def __call__(
-        self,
-        options: tuple[Option, ...],
-        given: float,
-        pace: float,
-        shifting: float,
-        hurry: bool = False,
+        self, options: tuple[Option, ...], given: float, pace: float, shifting: float
     ) -> tuple[Values, bool]:
         """What follows a run is worth, and whether that was found for a situation like this one.
 
-        `pace` is the mean time between arrivals. In a hurry, what was found last has to do.
+        `pace` is the mean time between arrivals.
         """
         means = [o.mean for o in options]
         cost, scores, takes = (
@@ -85,23 +90,41 @@ class Worth:
         shift = round(shifting * len(options) / cost / SHIFT_STEP)
         key = scores, takes, slow, _level(min(means) / max(means)), rare, shift
         found, latest = self._solved.get(key), self._latest
-        if latest is not None and len(latest.states) != len(options):
-            latest = None
-        if found is None and hurry and latest is not None:
-            return latest, False
         if found is None:
-            if len(self._solved) >= KEPT:
-                self._solved.clear()
+            if latest is not None and len(latest.states) != len(options):
+                latest = None
             # The shape of the costs is that of the options that came first; their size varies.
-            found = self._solved[key] = solve(
+            solving = steps(
                 options,
                 cost / exp(STEP * slow),
                 exp(STEP * rare),
                 SHIFT_STEP * shift,
                 None if latest is None else latest.states,
             )
+            if latest is not None:
+                self._wanted = self._wanted or (key, solving)
+                return latest, False
+            found = self._keep(key, _last(solving))
         self._latest = found
         return found, True
+
+    def think(self) -> bool:
+        """One step more of what was put off; False if nothing was."""
+        if self._wanted is None:
+            return False
+        key, solving = self._wanted
+        try:
+            next(solving)
+        except StopIteration as end:
+            self._wanted = None
+            self._keep(key, end.value)
+        return True
+
+    def _keep(self, key: Key, found: Values) -> Values:
+        if len(self._solved) >= KEPT:
+            self._solved.clear()
+        self._solved[key] = found
+        return found
 
 
 def _level(ratio: float) -> int:
@@ -115,8 +138,27 @@ def solve(
     shift: float,
     begin: np.ndarray | None = None,
 ) -> Values:
+    """All steps at once."""
+    return _last(steps(options, given, rarity, shift, begin))
+
+
+def _last(solving: Solving) -> Values:
+    while True:
+        try:
+            next(solving)
+        except StopIteration as end:
+            return end.value
+
+
+def steps(
+    options: tuple[Option, ...],
+    given: float,
+    rarity: float,
+    shift: float,
+    begin: np.ndarray | None = None,
+) -> Solving:
     """Value iteration, with refusing a request as one more choice, from the values of another
-    situation if there are any.
+    situation if there are any; in steps that take a tenth of a millisecond or some.
 
     `rarity` is the mean time between arrivals as a share of the time that requests are given, and
     `shift` what a change of points costs as a share of an average run.
@@ -133,16 +175,19 @@ def solve(
     near = np.maximum(0.0, 1.0 - np.abs(ends[..., None] - np.arange(STATES + 1)))
     moves = np.einsum("sacwv,c->sawv", near, CHANCES)
     moves = moves @ next_waits
-    for place, option in enumerate(options):
-        if option.takes > 1:
-            # Counted by the request and not by the run: a run that answers two is gone through as
-            # one that answers one, and leaves all as it is every other time.
-            part = (1.0 / _served(option.takes, rarity))[:, None]
-            many = _moves_of_many(option.takes, done[:, place], rarity)
-            moves[:, place] = part * many + (1.0 - part) * np.eye(STATES + 1)
+    for takes in {option.takes for option in options} - {1}:
+        yield
+        alike = [place for place, option in enumerate(options) if option.takes == takes]
+        # Counted by the request and not by the run: a run that answers two is gone through as
+        # one that answers one, and leaves all as it is every other time.
+        part = (1.0 / _served(takes, rarity))[:, None]
+        many = _moves_of_many(takes, done[:, alike], rarity)
+        moves[:, alike] = part * many + (1.0 - part) * np.eye(STATES + 1)
     # By the point that ran last, and by wait.
     value = np.zeros((len(options), STATES + 1)) if begin is None else begin
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):
+        if turn % TURNS == 0:
+            yield
         same, other = earned + HORIZON * (moves @ value[..., None])[..., 0]
         refused = HORIZON * value @ next_waits.T
         better = np.maximum(np.maximum(same, refused), other.max(axis=0))
@@ -161,23 +206,27 @@ def solve(
 
 def _served(takes: int, rarity: float) -> np.ndarray:
     """How many requests a run answers on average, by how long the first of them has waited."""
-    later = [np.ones_like(WAITS) - _later(n, WAITS, rarity) for n in range(1, takes)]
-    return np.ones_like(WAITS) + np.sum(later, axis=0)
+    return np.full_like(WAITS, takes) - np.sum(
+        [_later(n, WAITS, rarity) for n in range(1, takes)], axis=0
+    )
 
 
 def _later(count: int, after: np.ndarray, rarity: float) -> np.ndarray:
     """How likely fewer than `count` requests come within a time."""
     expected = after / rarity
-    terms = [expected**k / factorial(k) for k in range(count)]
-    return np.exp(-expected) * np.sum(terms, axis=0)
+    term = likely = np.exp(-expected)
+    for k in range(1, count):
+        term = term * expected / k
+        likely = likely + term
+    return likely
 
 
 def _moves_of_many(takes: int, done: np.ndarray, rarity: float) -> np.ndarray:
     """How likely the next request has waited so long, after a run that took several.
 
-    `done` is how long the first of them has waited at its end, by shift, length of the run, and how
-    long it had at its beginning. Whoever came as the one too many before that is next; else whoever
-    comes first after it.
+    `done` is how long the first of them has waited at its end, by shift, point, length of the run,
+    and how long it had at its beginning. Whoever came as the one too many before that is next; else
+    whoever comes first after it.
     """
     middles = (WAITS[1:] + WAITS[:-1]) / 2
     begun = WAITS[:, None]
@@ -189,7 +238,7 @@ def _moves_of_many(takes: int, done: np.ndarray, rarity: float) -> np.ndarray:
         _later(takes, np.minimum(gap, begun), rarity),
         _later(takes, begun, rarity) * np.exp(np.minimum(0.0, begun - gap) / rarity),
     )
-    return np.einsum("scwv,c->swv", np.diff(at_most), CHANCES)
+    return np.einsum("sacwv,c->sawv", np.diff(at_most), CHANCES)
 
 
 def _waits_after(rarity: float) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from elastiq.errors import ElastiqError
     metavar="SM",
     default="",
     help="Without the device: make its plans with TensorRT for RTX, for a GPU of this capability "
-    "(SM89), to see whether they can be made. Nothing is run.",
+    "(SM89), to see whether they can be made. Nothing is run. Exit code 1 if one could not be.",
 )
 @options.as_json
 def command(
@@ -61,6 +62,8 @@ def command(
     with Progress(2 * engines + len(terms.loads) + 1, silent=as_json) as progress:
         done = finalize(path, out, terms, Store.default(), progress)
     click.echo(json.dumps(_as_dict(done), indent=1) if as_json else _as_text(done))
+    if trial and done.failures:
+        sys.exit(1)
 
 
 def _as_dict(done: Finalized) -> dict[str, Any]:

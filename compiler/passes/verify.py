@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from elastiq.errors import ElastiqError, EngineError
 from elastiq.protocols import Arrays, Engine
 from elastiq.records import Point, Quality, Route
 from profiles import paired
-from profiles.choice import Candidate
+from profiles.choice import FULL_PRECISION, Candidate, refusal
 
 REVISION = 4  # of what this pass finds in the same model and engines
 ANSWERS = "answers.npz"
@@ -142,12 +143,18 @@ def verify(
     threads: int,
     store: Store,
     progress: Progress,
+    reserve: tuple[BuiltEngine, ...] = (),
 ) -> Findings:
-    """How every point's engines answer, per backend and precision, beside the source model."""
+    """How every point's engines answer, per backend and precision, beside the source model. Those
+    in reserve are asked only where none at full precision holds."""
     truth = None if model.can_evaluate else _reference(model, model.points[-1], None, store)
     references: dict[Point, Path] = {}
-    verified, failures = [], []
-    for variant in group(engines):
+    verified: list[Verified] = []
+    failures: list[Failure] = []
+    first = group(engines)
+    for variant in (*first, *group(reserve)):
+        if variant not in first and _holds(variant.point, verified):
+            continue
         with progress.task(f"verify {variant}") as task:
             if variant.point not in references:
                 references[variant.point] = _reference(model, variant.point, truth, store)
@@ -172,6 +179,16 @@ def verify(
     for point in {engine.graph.point for engine in engines} - {v.variant.point for v in verified}:
         raise ElastiqError("; ".join(str(f) for f in failures if f.point == point.name))
     return Findings(tuple(verified), tuple(failures))
+
+
+def _holds(point: Point, verified: Sequence[Verified]) -> bool:
+    """Whether an engine at full precision was found to answer rightly there."""
+    return any(
+        found.variant.point == point
+        and found.variant.precision == FULL_PRECISION
+        and not refusal(found.candidate, inf)
+        for found in verified
+    )
 
 
 def _failure(variant: Variant, error: EngineError) -> Failure:

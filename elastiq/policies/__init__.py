@@ -6,7 +6,7 @@ A policy module offers `policy(**options)`, which makes one.
 from __future__ import annotations
 
 import inspect
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from elastiq import plugins
 from elastiq.errors import ElastiqError, unknown
@@ -66,6 +66,15 @@ class Policy(Protocol):
     name: str
 
     def choose(self, options: tuple[Option, ...], situation: Situation) -> Decision: ...
+
+
+@runtime_checkable
+class Thinking(Protocol):
+    """A policy that works ahead, between requests and while nobody waits."""
+
+    def think(self) -> bool:
+        """A tenth of a millisecond of work; False if there is none."""
+        ...
 
 
 def names() -> list[str]:

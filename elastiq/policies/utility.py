@@ -53,8 +53,8 @@ class Utility:
         left = inf if slacks[0] is None else slacks[0]
         behind = len(slacks) - 1
         plan = self._plans.get(key)
-        if plan is None or plan.options is not options or (not plan.own and not behind):
-            plan = self._plan(options, key, hurry=behind > 0)
+        if plan is None or plan.options is not options or not plan.own:
+            plan = self._plan(options, key)
         best, refuses = plan.best(slacks, given, current, self.stay, waking, shifting)
         if best == NONE_FITS:
             return Decision(_fastest(options, len(slacks)), LATE, (1e3 * left,))
@@ -62,15 +62,17 @@ class Utility:
             return Decision(best, GIVEN_UP, (1e3 * left, behind), refuses=True)
         return Decision(best, WORDS, (1e3 * left, behind, 1e3 * (pace or inf)))
 
-    def _plan(self, options: tuple[Option, ...], key: _Key, hurry: bool) -> _Plan:
-        """The plan for a situation. To find a new one takes as long as a request does: while some
-        wait, that of the last situation has to do."""
+    def think(self) -> bool:
+        """Work on what the situations met lately are worth; False if all is known."""
+        return self._worth.think()
+
+    def _plan(self, options: tuple[Option, ...], key: _Key) -> _Plan:
         if len(self._plans) >= PLANS:
             self._plans.clear()
         _, pace, level, shifting = key
         given = exp(GIVEN_STEP * level)
         every = inf if pace is None else pace
-        values, own = self._worth(options, given, every, shifting, hurry)
+        values, own = self._worth(options, given, every, shifting)
         plan = self._plans[key] = _Plan(options, given, values, every, own)
         return plan
 
@@ -83,6 +85,17 @@ def _given(slacks: tuple[float | None, ...]) -> float | None:
 def _fastest(options: tuple[Option, ...], waiting: int) -> int:
     return min(
         range(len(options)), key=lambda i: options[i].typical / min(options[i].takes, waiting)
+    )
+
+
+def _no_worse(other: Option, option: Option) -> bool:
+    """Whether another is as good for a single request, and soon done with it."""
+    return (
+        other is not option
+        and other.takes < option.takes
+        and other.score >= option.score
+        and other.typical <= option.typical
+        and other.worst <= option.worst
     )
 
 
@@ -124,6 +137,12 @@ class _Plan:
             )
             for index, option in enumerate(options)
         ]
+        # Who is alone gains nothing from room for more.
+        self._for_one = [
+            known
+            for known in self._options
+            if not any(_no_worse(other, options[known[0]]) for other in options)
+        ]
 
     def best(
         self,
@@ -145,7 +164,7 @@ class _Plan:
         left_here = left - waking
         left_there = left_here - shifting
         best, highest = NONE_FITS, -inf
-        for known in self._options:
+        for known in self._options if waiting > 1 else self._for_one:
             index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes = known
             if index == current:  # half a run is half a reason to stay
                 within, done, worth = left_here, here, stay * min(1.0, waiting / takes)

@@ -210,6 +210,28 @@ def test_without_the_device_its_plans_can_be_tried(elastiq, built, tmp_path):
 
 
 @pytest.mark.skipif(cuda.available(), reason="a GPU is here")
+def test_a_trial_whose_plans_fail_says_so_and_leaves_a_whole_bundle(elastiq, built, tmp_path):
+    bundle, trial = built(*JETSON, "--precision", "fp32"), tmp_path / "trial.elastiq"
+    flags = ("--trial", "SM89", "-o", trial, "--build-seconds", 0.05, "--json")
+    own_cache = {"ELASTIQ_CACHE": str(tmp_path / "cache")}
+    told = json.loads(elastiq("finalize", bundle, *flags, check=1, **own_cache).stdout)
+    assert len(told["failures"]) == 2
+    assert all("longer than 0.05 s" in failure for failure in told["failures"])
+    assert {engine["compiled"] for engine in told["engines"].values()} == {False}
+    assert "Its engines were not executed" in elastiq("check", trial, check=0).stdout
+
+
+@pytest.mark.skipif(cuda.available(), reason="a GPU is here")
+def test_a_trial_leaves_alone_what_other_backends_finish(elastiq, built, tmp_path):
+    bundle, trial = built("my-board", "--precision", "fp32"), tmp_path / "trial.elastiq"
+    told = json.loads(
+        elastiq("finalize", bundle, "--trial", "SM89", "-o", trial, "--json", check=0).stdout
+    )
+    compiled = {key.split("/")[2]: engine["compiled"] for key, engine in told["engines"].items()}
+    assert compiled == {"onnxruntime": True, "elsewhere": False}
+
+
+@pytest.mark.skipif(cuda.available(), reason="a GPU is here")
 def test_plans_that_were_made_before_a_power_cut_are_found_again(elastiq, built, tmp_path):
     bundle = built(*JETSON, "--precision", "fp32")
     own_cache = {"ELASTIQ_CACHE": str(tmp_path / "cache")}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from compiler import source
 from compiler.passes.compile import compile
 from compiler.passes.feed import Feeds
 from compiler.passes.quantize import Method, quantize
 from compiler.passes.screen import screen
 from compiler.passes.trace import trace
+from compiler.passes.verify import verify
 from compiler.progress import silent
+from compiler.store import Store
 from elastiq.errors import EngineError
 from tests.conftest import TINY
 
@@ -24,21 +28,67 @@ def kept(engines):
     return {(engine.backend, engine.graph.precision) for engine in engines}
 
 
-def test_what_is_far_slower_is_set_aside_and_named(store):
+class Off:
+    """An engine that answers wrongly."""
+
+    def __init__(self, engine):
+        self.engine = engine
+
+    def __call__(self, inputs):
+        return {name: answer + 1.0 for name, answer in self.engine(inputs).items()}
+
+    def close(self):
+        self.engine.close()
+
+
+def test_of_full_precision_the_fastest_goes_on_and_the_next_is_in_reserve(store):
     engines = built(store, "onnxruntime", "openvino", "fake")
-    contenders, words = screen(engines, 1, store, silent())
-    assert ("fake", "fp32") not in kept(contenders)
-    assert ("fake", "int8") not in kept(contenders)
-    assert {point for point, _ in (w.split(maxsplit=1) for w in words if " fake " in w)} == {
-        engine.graph.point.name for engine in engines
-    }
+    found = screen(engines, 1, store, silent())
+    for point in {engine.graph.point for engine in engines}:
+        exact = [e for e in found.engines if e.graph.point == point and e.graph.precision == "fp32"]
+        assert len(exact) == 1 and exact[0].backend != "fake"
+        behind = [e.backend for e in found.reserve if e.graph.point == point]
+        assert behind == [{"onnxruntime", "openvino"}.difference({exact[0].backend}).pop(), "fake"]
+    assert {e.graph.precision for e in found.reserve} == {"fp32"}
 
 
-def test_a_second_opinion_at_full_precision_stays(store):
-    contenders, words = screen(built(store, "onnxruntime", "fake"), 1, store, silent())
-    assert ("fake", "fp32") in kept(contenders)
-    assert ("fake", "int8") not in kept(contenders)
-    assert all(" int8 " in line for line in words)
+def test_what_is_slower_at_another_precision_is_set_aside_and_named(store):
+    engines = built(store, "onnxruntime", "fake")
+    found = screen(engines, 1, store, silent())
+    assert ("fake", "int8") not in kept((*found.engines, *found.reserve))
+    words = [line for line in found.aside if " int8 fake " in line]
+    assert len(words) == 2
+    assert all(
+        re.search(r"set aside: \d+\.\d\dx the time of queries=\d fp32 onnxruntime", w)
+        for w in words
+    )
+
+
+def test_where_the_fastest_answers_wrongly_the_next_is_verified_and_no_other(
+    store, tmp_path, monkeypatch
+):
+    engines = built(store, "onnxruntime", "openvino", "fake")
+    fp32 = tuple(e for e in engines if e.graph.precision == "fp32")
+    first = tuple(e for e in fp32 if e.backend == "onnxruntime")
+    reserve = tuple(e for name in ("openvino", "fake") for e in fp32 if e.backend == name)
+    model = source.load(TINY)
+
+    def backends(kept_in):
+        found = verify(model, first, 1, kept_in, silent(), reserve)
+        return {v.variant.backend for v in found.verified}
+
+    assert backends(store) == {"onnxruntime"}
+    wrong = type(fp32[0]).load
+
+    def off(self, threads):
+        engine = wrong(self, threads)
+        if self.backend != "onnxruntime":
+            return engine
+        return Off(engine)
+
+    monkeypatch.setattr(type(fp32[0]), "load", off)
+    anew = Store(tmp_path)
+    assert backends(anew) == {"onnxruntime", "openvino"}
 
 
 def test_what_does_not_run_is_left_to_verifying(store, monkeypatch):
@@ -52,8 +102,7 @@ def test_what_does_not_run_is_left_to_verifying(store, monkeypatch):
         return load(self, threads)
 
     monkeypatch.setattr(type(engines[0]), "load", refuse)
-    contenders, _ = screen(engines, 1, store, silent())
-    assert engines[0] in contenders
+    assert engines[0] in screen(engines, 1, store, silent()).engines
 
 
 def test_what_was_seen_is_kept(store):

@@ -75,33 +75,41 @@ def test_a_shift_makes_it_worth_to_be_at_the_right_point(make):
     assert dear.waiting[1][0] > dear.waiting[0][0]
 
 
-def test_like_situations_are_solved_once(make, monkeypatch):
-    solved = []
+def known(worth, *situation):
+    """What a situation is worth, once there was time to find out."""
+    worth(*situation)
+    while worth.think():
+        pass
+    values, own = worth(*situation)
+    assert own
+    return values
 
-    def counted(*given):
-        solved.append(given)
-        return solve(*given)
 
-    monkeypatch.setattr("elastiq.worth.solve", counted)
+def test_like_situations_are_solved_once(make):
     worth, options = Worth(), make.options((1.0, 0.6), (2.0, 0.9))
-    for pace in (1.00, 1.01, 1.02):
-        worth(options, GIVEN, pace, 0.0)
-    assert len(solved) == 1
-    worth(options, GIVEN, 3.0, 0.0)
-    worth(options, GIVEN, 3.0, 1.0)
-    assert len(solved) == 3
-    worth(tuple(option._replace(takes=2) for option in options), GIVEN, 3.0, 1.0)
-    assert len(solved) == 4
+    packing = tuple(option._replace(takes=2) for option in options)
+    first, *alike = (known(worth, options, GIVEN, pace, 0.0) for pace in (1.00, 1.01, 1.02))
+    assert all(one is first for one in alike)
+    others = [
+        known(worth, options, GIVEN, 3.0, 0.0),
+        known(worth, options, GIVEN, 3.0, 1.0),
+        known(worth, packing, GIVEN, 3.0, 1.0),
+    ]
+    assert len({id(one) for one in (first, *others)}) == 4
 
 
-def test_in_a_hurry_what_was_found_last_has_to_do(make):
-    worth, options = Worth(), make.options((1.0, 0.6), (2.0, 0.9))
-    first, own = worth(options, GIVEN, 1.0, 0.0, hurry=True)
-    assert own  # there was no other
-    assert worth(options, GIVEN, 4.0, 0.0, hurry=True) == (first, False)
+def test_until_there_was_time_to_think_what_was_found_last_has_to_do(make):
+    worth, options = Worth(), make.options((1.0, 0.6, 4), (2.0, 0.9))
+    first, own = worth(options, GIVEN, 1.0, 0.0)
+    assert own and not worth.think()  # there was no other
+    assert worth(options, GIVEN, 4.0, 0.0) == (first, False)
+    steps = 0
+    while worth.think():
+        steps += 1
+        assert worth(options, GIVEN, 4.0, 0.0)[1] == (worth._wanted is None)
     second, own = worth(options, GIVEN, 4.0, 0.0)
     assert own and second is not first
-    assert worth(options, GIVEN, 4.0, 0.0, hurry=True) == (second, True)
+    assert steps > 2  # none of which takes long
 
 
 def test_it_matters_little_where_the_search_begins(make):
@@ -115,19 +123,19 @@ def test_it_matters_little_where_the_search_begins(make):
 
 def test_one_at_a_time_is_the_least_of_many():
     """The way that counts several must come to the same where it counts one."""
-    runs = np.array([[0.2, 0.3, 0.5], [0.4, 0.4, 0.9]])[..., None] + WAITS
+    runs = np.array([[[0.2, 0.3, 0.5], [0.4, 0.4, 0.9]]])[..., None] + WAITS
     for rarity in (0.1, 1.0):
         ends = np.minimum(runs * (STATES / LONGEST), STATES)
         near = np.maximum(0.0, 1.0 - np.abs(ends[..., None] - np.arange(STATES + 1)))
-        one = np.einsum("scwv,c->swv", near, CHANCES) @ _waits_after(rarity)
+        one = np.einsum("sacwv,c->sawv", near, CHANCES) @ _waits_after(rarity)
         many = _moves_of_many(1, runs, rarity)
         np.testing.assert_allclose(many.sum(-1), 1.0)
-        inside = runs.max(1) < LONGEST  # beyond, the one way counts waits as the longest
+        inside = runs.max(2) < LONGEST  # beyond, the one way counts waits as the longest
         np.testing.assert_allclose(many[inside].cumsum(-1), one[inside].cumsum(-1), atol=0.06)
 
 
 def test_more_at_once_leave_less_behind_and_answer_more():
-    runs = np.full((1, 3, STATES + 1), 0.4) + WAITS
+    runs = np.full((1, 1, 3, STATES + 1), 0.4) + WAITS
     served = [_served(takes, 0.2) for takes in (1, 2, 4)]
     waits = [_moves_of_many(takes, runs, 0.2) @ WAITS for takes in (1, 2, 4)]
     for fewer, more in pairwise(served):

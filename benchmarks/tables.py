@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.harness import Figure, at_least, at_most, store
 from compiler import config, pipeline
 from compiler.passes.compile import BuiltEngine
-from compiler.passes.profile import profile
+from compiler.passes.profile import levels, profile
 from compiler.plan import plan
 from compiler.progress import silent
 from compiler.store import Store
@@ -70,4 +70,4 @@ def _table(
     engines: tuple[BuiltEngine, ...], loads: tuple[float, ...], folder: Path
 ) -> LatencyTable:
     """Measured anew: in a store of its own."""
-    return profile(engines, loads, SECONDS, 1, Store(folder), silent())
+    return profile(engines, levels(loads, ()), SECONDS, 1, Store(folder), silent())

@@ -15,12 +15,13 @@ from compiler.passes.budget import LayersOf, Spending, keep_to_budget, look
 from compiler.passes.bundle import bundle
 from compiler.passes.compile import BuiltEngine, Failure, compile
 from compiler.passes.feed import Feeds
-from compiler.passes.profile import profile
+from compiler.passes.profile import levels, profile
 from compiler.passes.quantize import Method, quantize, read_batches
 from compiler.passes.screen import screen
 from compiler.passes.trace import trace
 from compiler.passes.unify import unify
 from compiler.passes.verify import Verified, group, share, verify
+from compiler.passes.weigh import weigh
 from compiler.plan import Plan
 from compiler.progress import Progress
 from compiler.store import Store
@@ -90,12 +91,13 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
     if until == "verify":
         return Build(graphs, engines, verified, None, None, None, layers, failures, aside)
 
-    idle, *busy = sorted(config.loads)
+    idle, *busy = levels(config.loads, config.memory_loads)
     table = profile(engines, (idle,), config.profile_seconds, plan.threads, store, progress)
     choices = choose([v.candidate for v in verified], table, config.accuracy_drop)
     kept = engines if config.keep == "all" else _chosen(choices, engines)
-    under = profile(kept, tuple(busy), config.profile_seconds, plan.threads, store, progress)
-    table = replace(table, rows=(*table.rows, *under.rows))
+    under = profile(kept, busy, config.profile_seconds, plan.threads, store, progress)
+    footprints = weigh(kept, plan.threads, store, progress)
+    table = replace(table, rows=(*table.rows, *under.rows), footprints=footprints)
     if until == "profile":
         return Build(graphs, engines, verified, table, choices, None, layers, failures, aside)
 

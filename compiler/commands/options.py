@@ -32,6 +32,11 @@ def _shares(context: click.Context, parameter: click.Parameter, value: str | Non
 
 
 loads = click.option("--loads", callback=_shares, help="Load levels to profile at. [0,0.5,1]")
+memory_loads = click.option(
+    "--memory-loads",
+    callback=_shares,
+    help="And those whose programs stream through memory; 0: none. [1]",
+)
 
 
 def building(function: Decorated) -> Decorated:
@@ -83,6 +88,7 @@ _BUILDING = (
     click.option("--calibration-samples", type=int, help="Samples to calibrate with. [128]"),
     click.option("--threads", type=int, help="Threads per engine. [what the target says]"),
     loads,
+    memory_loads,
     click.option("--profile-seconds", type=float, help="At most, per engine and load. [2]"),
     click.option(
         "--keep", type=click.Choice(["fastest", "all"]), help="Engines to ship. [fastest]"

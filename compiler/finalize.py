@@ -6,7 +6,6 @@ before a power cut is found again.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,9 +19,8 @@ from compiler.passes.profile import levels, profile
 from compiler.passes.weigh import weigh
 from compiler.progress import Progress
 from compiler.store import Store
-from elastiq import cache, digest, manifest, plugins, samples
+from elastiq import cache, digest, latency, manifest, plugins, samples
 from elastiq.bundle import SAMPLES, WEIGHTS, Bundle
-from elastiq.codec import plain
 from elastiq.errors import ElastiqError
 from elastiq.footprint import Place
 from elastiq.goldens import TOLERANCE, largest_error
@@ -31,6 +29,7 @@ from elastiq.manifest import FileRecord, Manifest
 from elastiq.protocols import Engine
 from elastiq.records import EngineRecord, PointRecord, StageRecord, TensorSpec
 from elastiq.tensorrt import Help
+from profiles import export
 from profiles.choice import Candidate, Choice, choose
 
 TRIAL = "tensorrt_rtx"  # makes plans for GPUs that are not here
@@ -254,8 +253,11 @@ def _seal(draft: Path, made: Manifest, table: LatencyTable | None = None) -> Non
         (draft / SAMPLES).unlink()
         chosen.save(draft / SAMPLES)
         (draft / "profiles").mkdir(exist_ok=True)
-        text = json.dumps(plain(table), indent=1) + "\n"
-        digest.write_atomically(draft / "profiles" / f"{table.device}.json", text.encode())
+        for path in (draft / "profiles").glob("*.json"):
+            if not latency.read(digest.parse(path.read_bytes()), path.name).measured:
+                path.unlink()  # it was there until somebody knew better
+        path = draft / "profiles" / f"{table.device}.json"
+        digest.write_atomically(path, export.to_json(table))
     files = {
         path.relative_to(draft).as_posix(): FileRecord(digest.of_file(path), path.stat().st_size)
         for path in sorted(draft.rglob("*"))

@@ -17,6 +17,7 @@ from compiler.passes.compile import BuiltEngine, Failure, compile
 from compiler.passes.feed import Feeds
 from compiler.passes.profile import levels, profile
 from compiler.passes.quantize import Method, quantize, read_batches
+from compiler.passes.roofline import roofline
 from compiler.passes.screen import screen
 from compiler.passes.trace import trace
 from compiler.passes.unify import unify
@@ -122,7 +123,7 @@ def _for_elsewhere(
     progress: Progress,
     until: str,
 ) -> Build:
-    """Engines that cannot run here: their graphs are verified instead, and nothing is measured."""
+    """Engines that cannot run here: their graphs are verified instead, and times are predicted."""
     rehearsed = compile(graphs, (REHEARSAL,), store, progress)
     findings = verify(plan.model, rehearsed.engines, plan.threads, store, progress)
     held = keep_to_budget(plan.model, findings.verified, feeds, _spending(plan), store, progress)
@@ -142,13 +143,18 @@ def _for_elsewhere(
             for variant in group(engines)
         )
     )
-    if until in ("verify", "profile"):
+    if until == "verify":
         return Build(graphs, engines, verified, layers=layers, failures=failures)
 
     choices = predict([v.candidate for v in verified], plan.precisions, plan.config.accuracy_drop)
+    chosen = _chosen(choices, tuple(e for v in verified for e in v.variant.engines.values()))
+    table = roofline(chosen, plan.target, plan.threads)
+    if until == "profile":
+        return Build(graphs, engines, verified, table, choices, None, layers, failures)
+
     with progress.task(f"bundle {plan.output}"):
-        output = bundle(plan, verified, choices, None, layers)
-    return Build(graphs, engines, verified, None, choices, output, layers, failures)
+        output = bundle(plan, verified, choices, table, layers)
+    return Build(graphs, engines, verified, table, choices, output, layers, failures)
 
 
 def _spending(plan: Plan) -> Spending:

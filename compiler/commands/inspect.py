@@ -77,7 +77,7 @@ def _as_text(bundle: Bundle) -> str:
 def _where(bundle: Bundle) -> str:
     if bundle.predicted:
         return (
-            "compiled and not executed: scores are those of the graphs, latencies PREDICTED (~): the "
+            "compiled and not executed: scores are those of the graphs, times PREDICTED (~): the "
             f"least that {bundle.table.circumstances['of']} takes by its data sheet"
         )
     if bundle.measured:

@@ -75,7 +75,7 @@ def contents(folder):
 def test_engines_are_run_measured_and_chosen_on_the_device(elastiq, own):
     bundle = own("my-board")
     with product.open(bundle) as before:
-        assert not before.measured
+        assert not before.measured and not before.predicted
     told = json.loads(finalize(elastiq, bundle, "--json").stdout)
     assert set(told["errors"]) == {
         f"queries={q} {backend} {precision}"

@@ -26,7 +26,8 @@ def build(store, out, *flags, model=TINY, backends=("onnxruntime", "openvino")):
     flags = (*flags, *(flag for name in backends for flag in ("--backend", name)))
     return subprocess.Popen(
         [sys.executable, "-m", "compiler.cli", "build", model, "--keep", "all", "--loads", "0",
-         "--memory-loads", "0", "--profile-seconds", "0.1", "--accuracy-drop", "100", "-o", str(out), *flags],
+         "--memory-loads", "0", "--profile-seconds", "0.1", "--accuracy-drop", "100",
+         "-o", str(out), *flags],
         cwd=ROOT,
         env={**os.environ, "ELASTIQ_STORE": str(store)},
         stdout=subprocess.PIPE,

@@ -10,7 +10,7 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from elastiq import digest, sysfs
+from elastiq import digest, energy, sysfs
 
 # The instructions that decide which kernels a runtime picks, and so how fast an engine is.
 TELLING_FLAGS = (
@@ -80,11 +80,13 @@ def circumstances(root: Path = ROOT) -> dict[str, str]:
         "python": platform.python_version(),
         "governor": governor or "unknown",
         **{name: " ".join(text.split()) for name, text in told.items()},
+        **versions(),
+        "energy": energy.meter().name,
     }
 
 
 def versions() -> dict[str, str]:
-    """What engines run on here."""
+    """The versions of what engines run on here."""
     found = {}
     for package in PACKAGES:
         try:

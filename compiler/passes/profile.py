@@ -74,8 +74,7 @@ def profile(
     """The latency table of these engines on this machine, one level after another."""
     rows: list[Row] = []
     engines = tuple({engine.key: engine for engine in engines}.values())
-    circumstances = device.circumstances() | device.versions()
-    circumstances |= {"threads": str(threads), "energy": energy.meter().name}
+    circumstances = device.circumstances() | {"threads": str(threads)}
     for level in levels:
         with progress.task(f"profile at {level}") as task:
             inputs = {
@@ -95,7 +94,17 @@ def profile(
 def _measure(
     engines: Sequence[Runnable], level: Level, seconds: float, threads: int, folder: Path
 ) -> None:
-    """Measure all engines in turns, in a folder in which a killed process may have begun to."""
+    rows = on_device(engines, level, seconds, threads, folder)
+    (folder / ROWS).write_text(json.dumps(plain(rows)))
+
+
+def on_device(
+    engines: Sequence[Runnable], level: Level, seconds: float, threads: int, folder: Path
+) -> list[Row]:
+    """The rows of these engines at one level, measured in this process, all in turns.
+
+    The folder keeps every window: if a process was killed before, this one goes on.
+    """
     with ExitStack() as stack:
         runs = {}
         for built in engines:
@@ -123,7 +132,7 @@ def _measure(
     # What the dispatcher's own sensor saw, not what was asked for: the machine had other work
     # too, and a busy kernel gives a burner less than it wants.
     load = seen.mean("others")
-    rows = [
+    return [
         Row(
             key,
             round(level.load if load is None else load, 2),
@@ -136,7 +145,6 @@ def _measure(
         )
         for key, taken in bench.taken.items()
     ]
-    (folder / ROWS).write_text(json.dumps(plain(rows)))
 
 
 @dataclass

@@ -24,7 +24,7 @@ def weigh(
 ) -> dict[str, Footprint]:
     """The footprint of each engine, by key."""
     found = {}
-    circumstances = device.circumstances() | device.versions()
+    circumstances = device.circumstances()
     with progress.task("weigh") as task:
         task.cached = True
         for engine in {engine.key: engine for engine in engines}.values():

@@ -79,5 +79,5 @@ def _made(build: Build) -> str:
 
 
 def _predicted(table: LatencyTable) -> list[str]:
-    told = f"PREDICTED, not measured: what {table.circumstances['of']} takes at least"
+    told = f"PREDICTED, not measured: what {table.circumstances['data sheet of']} takes at least"
     return [told, *(f"{row.engine}: ~{1000 * row.latency.p50:.2f} ms" for row in table.rows)]

@@ -179,7 +179,7 @@ class Bundle:
                 "%s: latencies are predicted for %s, and were measured nowhere. Choices get better "
                 "as answers are timed; measure them: elastiq finalize",
                 self.path,
-                table.circumstances.get("of", table.device),
+                table.circumstances.get("data sheet of", table.device),
             )
         points = self.manifest.points
         first, rest = (points, ()) if wait else (points[:1], points[1:])

@@ -48,7 +48,7 @@ def render(
         under_memory=under.at,
         energy=_energy(table),
         footprint_chart=_footprints(manifest, table),
-        accuracy_chart=chart(_accuracy(manifest, table), "latency, ms (median)", "score, %"),
+        accuracy_chart=chart(_accuracy(manifest, table), _times(table), "score, %"),
         load_chart=chart(
             _against_load(manifest, table), "load from other programs, %", "latency, ms (p99)"
         ),
@@ -60,6 +60,10 @@ def render(
         layer_chart=layers.picture(sensitivity) if sensitivity else "",
         page_css=(Path(__file__).parent / "report.css").read_text(),
     )
+
+
+def _times(table: LatencyTable) -> str:
+    return f"latency, ms ({'median' if table.measured else 'predicted'})"
 
 
 def _accuracy(manifest: Manifest, table: LatencyTable) -> list[Series]:

@@ -78,7 +78,7 @@ def _where(bundle: Bundle) -> str:
     if bundle.predicted:
         return (
             "compiled and not executed: scores are those of the graphs, times PREDICTED (~): the "
-            f"least that {bundle.table.circumstances['of']} takes by its data sheet"
+            f"least that {bundle.table.circumstances['data sheet of']} takes by its data sheet"
         )
     if bundle.measured:
         return f"measured on {bundle.table.device}, {bundle.manifest.threads} thread(s) per engine"

@@ -29,7 +29,11 @@ def roofline(engines: Sequence[BuiltEngine], target: Target, threads: int) -> La
         seconds = at_least(engine, peak, threads)
         times = (seconds, seconds, seconds, seconds, seconds)
         rows.append(Row(engine.key, 0.0, Latency(*times, samples=0, stable=False)))
-    circumstances = {"predicted by": "roofline", "of": peak.device, "threads": str(threads)}
+    circumstances = {
+        "predicted by": "roofline",
+        "data sheet of": peak.device,
+        "threads": str(threads),
+    }
     return LatencyTable(f"{PREFIX}{target.name}", False, circumstances, tuple(rows))
 
 

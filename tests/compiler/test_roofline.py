@@ -73,7 +73,7 @@ def test_the_table_says_what_it_is(graphs):
     table = roofline([built(graph) for graph in graphs], target("desktop-rtx"), 1)
     assert not table.measured
     assert table.device == "predicted-desktop-rtx"
-    assert table.circumstances["of"] == "GeForce RTX 3070"
+    assert table.circumstances["data sheet of"] == "GeForce RTX 3070"
     assert {row.latency.samples for row in table.rows} == {0}
     assert not table.footprints
     assert roofline([], target("nvidia-gpu"), 1) is None

@@ -66,7 +66,7 @@ def test_what_the_records_can_say_it_allows_and_they_read_back(table):
 def test_what_is_predicted_cannot_pass_for_measured():
     times = Latency(0.1, 0.1, 0.1, 0.1, 0.1, 0, False)
     row = Row("queries=2/main/tensorrt/int8", 0.0, times)
-    told = {"predicted by": "roofline", "of": "a board"}
+    told = {"predicted by": "roofline", "data sheet of": "a board"}
     predicted = plain(LatencyTable("predicted-board", False, told, (row,)))
     VALIDATOR.validate(predicted)
     for spoilt in (predicted | {"measured": True}, predicted | {"device": "board-2c-12345678"}):

@@ -63,6 +63,7 @@ class Bundle:
         for name, record in self.manifest.files.items():
             _check_size(inside(path, name), record.size)
         self._table = self._read_table()
+        self._told = False  # that its latencies are predicted
 
     def __enter__(self) -> Bundle:
         return self
@@ -174,7 +175,8 @@ class Bundle:
         Without `wait`, the cheapest point answers alone until the others are loaded.
         """
         table = self.table  # what nobody can choose by is refused before anything is loaded
-        if not table.measured:
+        if not table.measured and not self._told:
+            self._told = True
             log.warning(
                 "%s: latencies are predicted for %s, and were measured nowhere. Choices get better "
                 "as answers are timed; measure them: elastiq finalize",

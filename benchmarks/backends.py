@@ -28,10 +28,10 @@ from benchmarks.harness import Figure, at_most, interleaved, store
 from benchmarks.precision import ROUNDS, SAME, SETTINGS
 from compiler import config, pipeline
 from compiler.passes.compile import BuiltEngine
-from compiler.passes.profile import example
 from compiler.plan import plan
 from compiler.progress import Progress
 from compiler.store import RECORD
+from elastiq.footprint import example
 from elastiq.records import Graph
 from targets import graphs
 

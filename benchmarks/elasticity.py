@@ -15,11 +15,11 @@ from benchmarks.harness import Figure, at_least, at_most, interleaved, store
 from compiler import source
 from compiler.passes.compile import compile
 from compiler.passes.feed import Feeds
-from compiler.passes.profile import example
 from compiler.passes.quantize import Method, quantize
 from compiler.passes.trace import trace
 from compiler.passes.verify import verify
 from compiler.progress import Progress
+from elastiq.footprint import example
 
 MODEL = "zoo.perceiver:model"
 CONTROL = Path(__file__).parent.parent / "zoo" / "checkpoints" / "perceiver-control.json"

@@ -20,9 +20,9 @@ import onnxruntime
 from benchmarks.harness import Figure, at_least, at_most, interleaved, store
 from compiler import config, pipeline
 from compiler.passes.compile import BuiltEngine
-from compiler.passes.profile import example
 from compiler.plan import plan
 from compiler.progress import Progress
+from elastiq.footprint import example
 from elastiq.records import Graph
 from targets import graphs
 

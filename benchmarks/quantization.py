@@ -42,13 +42,13 @@ from compiler import source
 from compiler.passes.budget import Spending, keep_to_budget
 from compiler.passes.compile import BuiltEngine, compile
 from compiler.passes.feed import Feeds
-from compiler.passes.profile import example
 from compiler.passes.quantize import Method, quantize
 from compiler.passes.trace import trace
 from compiler.passes.verify import Recorder, Verified, verify
 from compiler.progress import Progress
 from compiler.source import SourceModel
 from compiler.store import Store
+from elastiq.footprint import example
 from elastiq.protocols import Arrays
 from elastiq.records import Graph
 from targets import graphs

@@ -5,12 +5,20 @@
 The trained Perceiver at five points, FP32, by three backends. `again`: two tables of the same
 engines, one after the other; a cell is an engine at a load. `foretold`: medians at loads that are
 not in the table, against a table that has them. Loads are shares of every core that others take.
+
+`predicted`: the roofline of `cpu-x86`, by its data sheet, against what its engines were measured to
+take here: that Perceiver and one of 42 M parameters (`realistic`), FP32 and INT8, by two backends.
+Order is that of any two points of one backend and precision; the factor is the larger of the two
+medians over the smaller. `streaming`: the median beside programs that take all cores to copy
+memory, over that beside ones that take them to compute, for the large one in FP32.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +26,13 @@ import numpy as np
 from benchmarks.harness import Figure, at_least, at_most, store
 from compiler import config, pipeline
 from compiler.passes.compile import BuiltEngine
-from compiler.passes.profile import profile
+from compiler.passes.profile import Level, levels, profile
+from compiler.passes.roofline import roofline
 from compiler.plan import plan
 from compiler.progress import silent
 from compiler.store import Store
-from elastiq.latency import LatencyTable
+from elastiq.latency import CPU, MEMORY, LatencyTable
+from targets.devices import target
 
 LOADS = (0.0, 0.3, 0.6, 1.0)
 BETWEEN = (0.15, 0.45, 0.8)
@@ -33,6 +43,12 @@ SETTINGS = {
     "precisions": ("fp32",),
 }
 SAME = 0.10
+PREDICTED = {
+    "backends": ("onnxruntime", "openvino"),
+    "precisions": ("fp32", "int8"),
+    "calibration_samples": 8,  # what flows does not change what it costs
+}
+MODELS = {"small": "zoo.perceiver:model", "realistic": "zoo.perceiver:realistic"}
 
 
 def run() -> list[Figure]:
@@ -63,11 +79,56 @@ def run() -> list[Figure]:
         Figure("foretold: largest error", 100 * max(off), "%"),
         Figure("foretold: its own bound", 100 * one.bound, "%"),
         at_most("time for the table", taken / 60, 6, "min"),
+        *(figure for name in MODELS for figure in _prediction(name)),
+        _streaming(),
     ]
 
 
-def _table(
-    engines: tuple[BuiltEngine, ...], loads: tuple[float, ...], folder: Path
-) -> LatencyTable:
+def _prediction(name: str) -> list[Figure]:
+    """How near the roofline of this kind of device comes to this device."""
+    engines = _engines(name)
+    peak = roofline(engines, target("cpu-x86"), threads=1)
+    assert peak is not None
+    with tempfile.TemporaryDirectory() as folder:
+        real = _table(engines, (0.0,), Path(folder))
+    by_kind: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for engine in engines:
+        pair = peak.at(engine.key, 0.0).p50, real.at(engine.key, 0.0).p50
+        by_kind.setdefault((engine.backend, engine.graph.precision), []).append(pair)
+    same = [
+        (one[0] < other[0]) == (one[1] < other[1])
+        for pairs in by_kind.values()
+        for one, other in combinations(pairs, 2)
+    ]
+    factors = [max(p / r, r / p) for pairs in by_kind.values() for p, r in pairs]
+    return [
+        at_least(f"predicted, {name}: in order", 100 * float(np.mean(same)), 95, "%"),
+        Figure(f"predicted, {name}: median factor", float(np.median(factors)), "x"),
+        Figure(f"predicted, {name}: largest factor", max(factors), "x"),
+    ]
+
+
+def _streaming() -> Figure:
+    engines = [
+        engine
+        for engine in _engines("realistic")
+        if (engine.backend, engine.graph.precision) == ("onnxruntime", "fp32")
+    ]
+    at = Level(1.0), Level(1.0, MEMORY)
+    with tempfile.TemporaryDirectory() as folder:
+        table = profile(engines, at, SECONDS, 1, Store(Path(folder)), silent())
+    times = {(row.engine, row.pressure): row.latency.p50 for row in table.rows}
+    ratios = [times[engine.key, MEMORY] / times[engine.key, CPU] for engine in engines]
+    return Figure("streaming over computing", float(np.median(ratios)), "x")
+
+
+def _engines(name: str) -> Sequence[BuiltEngine]:
+    with tempfile.TemporaryDirectory() as folder:
+        given = PREDICTED | {"model": MODELS[name], "output": str(Path(folder) / "bundle.elastiq")}
+        planned = plan(config.read(None, given))
+        return pipeline.build(planned, store(), silent(), until="compile").engines
+
+
+def _table(engines: Sequence[BuiltEngine], loads: tuple[float, ...], folder: Path) -> LatencyTable:
     """Measured anew: in a store of its own."""
-    return profile(engines, loads, SECONDS, 1, Store(folder), silent())
+    return profile(engines, levels(loads, ()), SECONDS, 1, Store(folder), silent())

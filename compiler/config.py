@@ -38,6 +38,7 @@ class Config:
     calibration_samples: int = 128
     threads: int = 0  # 0: what the target says
     loads: tuple[float, ...] = (0.0, 0.5, 1.0)  # shares of the CPU taken by others in the profile
+    memory_loads: tuple[float, ...] = (1.0,)  # the same, by programs that stream through memory
     profile_seconds: float = 2.0  # at most, per engine and load
     keep: str = "fastest"  # or "all"
     archive: bool = False  # the bundle as a single file, too
@@ -63,6 +64,8 @@ class Config:
             raise ElastiqError("calibration_samples, profile_seconds and threads must be positive")
         if any(not 0 <= load <= 1 for load in self.loads) or 0.0 not in self.loads:
             raise ElastiqError("loads must lie between 0 and 1 and include 0")
+        if any(not 0 <= load <= 1 for load in self.memory_loads):
+            raise ElastiqError("memory_loads must lie between 0 and 1")
 
 
 def read(path: Path | None, flags: Mapping[str, Any]) -> Config:

@@ -6,7 +6,6 @@ before a power cut is found again.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,19 +15,21 @@ from typing import Any
 import elastiq
 from compiler.children import Died, child
 from compiler.drafts import drafted
-from compiler.passes.profile import profile
+from compiler.passes.profile import levels, profile
+from compiler.passes.weigh import weigh
 from compiler.progress import Progress
 from compiler.store import Store
-from elastiq import cache, digest, manifest, plugins, samples
+from elastiq import cache, digest, latency, manifest, plugins, samples
 from elastiq.bundle import SAMPLES, WEIGHTS, Bundle
-from elastiq.codec import plain
 from elastiq.errors import ElastiqError
+from elastiq.footprint import Place
 from elastiq.goldens import TOLERANCE, largest_error
 from elastiq.latency import LatencyTable
 from elastiq.manifest import FileRecord, Manifest
 from elastiq.protocols import Engine
 from elastiq.records import EngineRecord, PointRecord, StageRecord, TensorSpec
 from elastiq.tensorrt import Help
+from profiles import export
 from profiles.choice import Candidate, Choice, choose
 
 DEVICES_OWN = "tensorrt"  # makes plans for the GPU that is here,
@@ -45,6 +46,7 @@ class Terms:
     memory: float = 0.0  # GiB at most; 0: as much as there is
     trial: str = ""  # the capability of a GPU that is not here: plans are made, nothing runs
     loads: tuple[float, ...] = (0.0, 0.5, 1.0)
+    memory_loads: tuple[float, ...] = (1.0,)
     profile_seconds: float = 2.0
 
 
@@ -203,6 +205,10 @@ class _Engine:
     def load(self, threads: int) -> Engine:
         return self.bundle.load_engine(self.key)
 
+    def place(self, threads: int) -> Place:
+        folders = str(self.bundle.path / self.record.folder), str(self.bundle.path / WEIGHTS)
+        return Place(self.record.runner, *folders, self.inputs, threads)
+
 
 def _measured(
     bundle: Bundle, held: list[_Variant], terms: Terms, store: Store, progress: Progress
@@ -214,8 +220,10 @@ def _measured(
         for variant in held
         for stage in variant.point.stages.values()
     }
-    seconds, threads = terms.profile_seconds, bundle.threads
-    return profile(tuple(engines.values()), terms.loads, seconds, threads, store, progress)
+    there, seconds, threads = tuple(engines.values()), terms.profile_seconds, bundle.threads
+    at = levels(terms.loads, terms.memory_loads)
+    table = profile(there, at, seconds, threads, store, progress)
+    return replace(table, footprints=weigh(there, threads, store, progress))
 
 
 def _chosen(made: Manifest, held: Sequence[_Variant], choices: Mapping[str, Choice]) -> Manifest:
@@ -243,8 +251,11 @@ def _seal(draft: Path, made: Manifest, table: LatencyTable | None = None) -> Non
         (draft / SAMPLES).unlink()
         chosen.save(draft / SAMPLES)
         (draft / "profiles").mkdir(exist_ok=True)
-        text = json.dumps(plain(table), indent=1) + "\n"
-        digest.write_atomically(draft / "profiles" / f"{table.device}.json", text.encode())
+        for path in (draft / "profiles").glob("*.json"):
+            if not latency.read(digest.parse(path.read_bytes()), path.name).measured:
+                path.unlink()  # it was there until somebody knew better
+        path = draft / "profiles" / f"{table.device}.json"
+        digest.write_atomically(path, export.to_json(table))
     files = {
         path.relative_to(draft).as_posix(): FileRecord(digest.of_file(path), path.stat().st_size)
         for path in sorted(draft.rglob("*"))

@@ -15,12 +15,14 @@ from compiler.passes.budget import LayersOf, Spending, keep_to_budget, look
 from compiler.passes.bundle import bundle
 from compiler.passes.compile import BuiltEngine, Failure, compile
 from compiler.passes.feed import Feeds
-from compiler.passes.profile import profile
+from compiler.passes.profile import levels, profile
 from compiler.passes.quantize import Method, quantize, read_batches
+from compiler.passes.roofline import roofline
 from compiler.passes.screen import Screened, screen
 from compiler.passes.trace import trace
 from compiler.passes.unify import unify
 from compiler.passes.verify import Verified, group, share, verify
+from compiler.passes.weigh import weigh
 from compiler.plan import Plan
 from compiler.progress import Progress
 from compiler.store import Store
@@ -91,12 +93,13 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
     if until == "verify":
         return Build(graphs, engines, verified, None, None, None, layers, failures, aside)
 
-    idle, *busy = sorted(config.loads)
+    idle, *busy = levels(config.loads, config.memory_loads)
     table = profile(engines, (idle,), config.profile_seconds, plan.threads, store, progress)
     choices = choose([v.candidate for v in verified], table, config.accuracy_drop)
     kept = engines if config.keep == "all" else _chosen(choices, engines)
-    under = profile(kept, tuple(busy), config.profile_seconds, plan.threads, store, progress)
-    table = replace(table, rows=(*table.rows, *under.rows))
+    under = profile(kept, busy, config.profile_seconds, plan.threads, store, progress)
+    footprints = weigh(kept, plan.threads, store, progress)
+    table = replace(table, rows=(*table.rows, *under.rows), footprints=footprints)
     if until == "profile":
         return Build(graphs, engines, verified, table, choices, None, layers, failures, aside)
 
@@ -121,7 +124,7 @@ def _for_elsewhere(
     progress: Progress,
     until: str,
 ) -> Build:
-    """Engines that cannot run here: their graphs are verified instead, and nothing is measured."""
+    """Engines that cannot run here: their graphs are verified instead, and times are predicted."""
     rehearsed = compile(graphs, (REHEARSAL,), store, progress)
     findings = verify(plan.model, rehearsed.engines, plan.threads, store, progress)
     held = keep_to_budget(plan.model, findings.verified, feeds, _spending(plan), store, progress)
@@ -141,13 +144,18 @@ def _for_elsewhere(
             for variant in group(engines)
         )
     )
-    if until in ("verify", "profile"):
+    if until == "verify":
         return Build(graphs, engines, verified, layers=layers, failures=failures)
 
     choices = predict([v.candidate for v in verified], plan.precisions, plan.config.accuracy_drop)
+    chosen = _chosen(choices, tuple(e for v in verified for e in v.variant.engines.values()))
+    table = roofline(chosen, plan.target, plan.threads)
+    if until == "profile":
+        return Build(graphs, engines, verified, table, choices, None, layers, failures)
+
     with progress.task(f"bundle {plan.output}"):
-        output = bundle(plan, verified, choices, None, layers)
-    return Build(graphs, engines, verified, None, choices, output, layers, failures)
+        output = bundle(plan, verified, choices, table, layers)
+    return Build(graphs, engines, verified, table, choices, output, layers, failures)
 
 
 def _spending(plan: Plan) -> Spending:

@@ -38,18 +38,20 @@ class Store:
         inputs: Mapping[str, Any],
         make: Callable[[Path], None],
         again: Callable[[Path], bool] = lambda entry: False,
+        resumes: bool = False,
     ) -> tuple[Path, bool]:
         """The entry made from `inputs`, and whether it was there already.
 
-        `make` fills an empty folder; only when it returns does the folder become the entry.
-        An entry of which `again` holds is made again.
+        `make` fills an empty folder, or if it `resumes` one in which it was killed before; only
+        when it returns does the folder become the entry. An entry of which `again` holds is made
+        again.
         """
         key = f"{kind}-{digest.of_value([kind, dict(inputs)])}"
         entry = self._entries / key
         with self._locked(key):
             if self._intact(entry) and not again(entry):
                 return entry, True
-            draft = self._fresh_draft(key)
+            draft = self._draft(key, keep=resumes)
             start = time.monotonic()
             make(draft)
             self._seal(draft, dict(inputs), time.monotonic() - start)
@@ -77,10 +79,11 @@ class Store:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def _fresh_draft(self, key: str) -> Path:
+    def _draft(self, key: str, keep: bool) -> Path:
         draft = self._drafts / key
-        shutil.rmtree(draft, ignore_errors=True)  # what a killed build left of it
-        draft.mkdir()
+        if not keep:
+            shutil.rmtree(draft, ignore_errors=True)  # what a killed build left of it
+        draft.mkdir(exist_ok=keep)
         return draft
 
     def _seal(self, draft: Path, inputs: dict[str, Any], seconds: float) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from compiler.pipeline import Build
 from elastiq.codec import plain
+from elastiq.latency import MEMORY, LatencyTable
 from profiles.paired import drop
 
 
@@ -45,11 +46,19 @@ def _made(build: Build) -> str:
         lines = [f"{point}: {choice.why}" for point, choice in (build.choices or {}).items()]
         return "\n".join([*lines, f"wrote {build.output}"])
     if build.table:
+        if not build.table.measured:
+            return "\n".join(_predicted(build.table))
         lines = [
-            f"{row.engine} at {row.load:.0%} load: "
+            f"{row.engine} at {row.load:.0%} {'memory ' if row.pressure == MEMORY else ''}load: "
             f"p50 {1000 * row.latency.p50:.2f} ms, p99 {1000 * row.latency.p99:.2f} ms"
+            + ("" if row.energy is None else f", {1000 * row.energy:.1f} mJ")
             + ("" if row.latency.stable else ", unstable")
             for row in build.table.rows
+        ]
+        lines += [
+            f"{engine}: loaded in {1000 * found.load_time:.0f} ms"
+            + ("" if found.memory is None else f", adds {found.memory / 1e6:.1f} MB")
+            for engine, found in build.table.footprints.items()
         ]
         if build.table.bound is not None:
             off = f"{build.table.bound:.0%}"
@@ -67,3 +76,8 @@ def _made(build: Build) -> str:
     if build.engines:
         return "\n".join(f"{engine.key}: {engine.folder}" for engine in build.engines)
     return "\n".join(f"{g.point} {g.stage} {g.precision}: {g.path}" for g in build.graphs)
+
+
+def _predicted(table: LatencyTable) -> list[str]:
+    told = f"PREDICTED, not measured: what {table.circumstances['data sheet of']} takes at least"
+    return [told, *(f"{row.engine}: ~{1000 * row.latency.p50:.2f} ms" for row in table.rows)]

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from elastiq import archive, device, digest, drivers, heap, manifest, plugins, samples
-from elastiq.codec import decode
+from elastiq import archive, device, digest, drivers, heap, latency, manifest, plugins, samples
 from elastiq.drivers import Memory, Outputs, Ready, Remembering, Run
 from elastiq.errands import errands
 from elastiq.errors import BundleError, ElastiqError, unknown
@@ -64,6 +63,7 @@ class Bundle:
         for name, record in self.manifest.files.items():
             _check_size(inside(path, name), record.size)
         self._table = self._read_table()
+        self._told = False  # that its latencies are predicted
 
     def __enter__(self) -> Bundle:
         return self
@@ -78,12 +78,17 @@ class Bundle:
 
     @property
     def measured(self) -> bool:
-        """Whether any device's latency table came along."""
-        return self._table is not None
+        """Whether any device's latency table came along that was measured."""
+        return self._table is not None and self._table.measured
+
+    @property
+    def predicted(self) -> bool:
+        """Whether its latencies are a roofline's: of a device that nobody measured on."""
+        return self._table is not None and not self._table.measured
 
     @property
     def table(self) -> LatencyTable:
-        """The table measured on this device, else the first there is."""
+        """The table measured on this device, else the first there is, be it predicted."""
         if self._table is None:
             raise BundleError(
                 f"the engines of {self.path} were compiled for {self.manifest.target} where they "
@@ -169,7 +174,15 @@ class Bundle:
 
         Without `wait`, the cheapest point answers alone until the others are loaded.
         """
-        table = self.table  # what was never measured is refused before anything is loaded
+        table = self.table  # what nobody can choose by is refused before anything is loaded
+        if not table.measured and not self._told:
+            self._told = True
+            log.warning(
+                "%s: latencies are predicted for %s, and were measured nowhere. Choices get better "
+                "as answers are timed; measure them: elastiq finalize",
+                self.path,
+                table.circumstances.get("data sheet of", table.device),
+            )
         points = self.manifest.points
         first, rest = (points, ()) if wait else (points[:1], points[1:])
         with ThreadPoolExecutor(device.this().cores, "elastiq-loader") as pool:
@@ -303,7 +316,7 @@ class Bundle:
         own = f"profiles/{device.this().name}.json"
         path = self._trusted(own if own in names else names[0])
         try:
-            return decode(LatencyTable, digest.parse(path.read_bytes()), path.name)
+            return latency.read(digest.parse(path.read_bytes()), path.name)
         except ElastiqError as e:
             raise BundleError(f"{path}: {e}") from e
 

@@ -6,31 +6,38 @@ before it has to.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 PERIOD = 0.02
+STREAMED = 64 << 20  # bytes that each process goes through: more than its share of any cache
+PIECE = 1 << 20
 
 
 class Burner:
     """Keeps every core busy for `load` (0…1) of the time, from `with` to its end.
 
     One process a core, each working for that share of each period: at 0.5 on two cores, both are
-    half busy. The kernel may move processes between cores. They end with this process, however
-    it ends. `set` changes the load within a period.
+    half busy. With `streams`, they spend it on copying memory that no cache holds, which takes
+    bandwidth from all cores besides. The kernel may move processes between cores. They end with
+    this process, however it ends. `set` changes the load within a period.
     """
 
-    def __init__(self, load: float) -> None:
+    def __init__(self, load: float, streams: bool = False) -> None:
         self.load = _checked(load)
+        self._work = STREAM if streams else SPIN
         self._children: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Burner:
         for _ in range(cores() if self.load else 0):
-            command = [sys.executable, "-I", "-S", __file__, str(self.load), str(os.getpid())]
+            told = [str(self.load), str(os.getpid()), self._work]
+            command = [sys.executable, "-I", "-S", __file__, *told]
             child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             self._children.append(child)
         for child in self._children:
@@ -81,7 +88,28 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def burn(load: float, parent: int) -> None:
+def _spinning() -> Callable[[], object]:
+    return lambda: None
+
+
+def _streaming() -> Callable[[], object]:
+    """Copies a piece at each call, from one half of the memory to the other."""
+    memory = memoryview(bytearray(b"m") * STREAMED)
+    half = STREAMED // 2
+    places = itertools.cycle(range(0, half, PIECE))
+
+    def copy() -> None:
+        at = next(places)
+        memory[half + at : half + at + PIECE] = memory[at : at + PIECE]
+
+    return copy
+
+
+SPIN, STREAM = "spin", "stream"
+WORK = {SPIN: _spinning, STREAM: _streaming}
+
+
+def burn(load: float, parent: int, work: Callable[[], object]) -> None:
     """Take `load` of one core's time until the parent process is gone, or says another share."""
     os.set_blocking(sys.stdin.fileno(), False)
     began, owed = time.monotonic(), 0.0
@@ -95,13 +123,14 @@ def burn(load: float, parent: int) -> None:
         owed = min(owed, PERIOD) + load * period
         taken = time.process_time()
         while time.process_time() - taken < owed and time.monotonic() - began < period:
-            pass
+            work()
         owed -= time.process_time() - taken
         time.sleep(max(0.0, began + period - time.monotonic()))
         began = max(began + period, time.monotonic() - PERIOD)
 
 
 if __name__ == "__main__":
+    steps = WORK[sys.argv[3]]()
     sys.stdout.write("b")
     sys.stdout.flush()
-    burn(float(sys.argv[1]), int(sys.argv[2]))
+    burn(float(sys.argv[1]), int(sys.argv[2]), steps)

@@ -7,9 +7,10 @@ import platform
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from elastiq import digest
+from elastiq import digest, energy, sysfs
 
 # The instructions that decide which kernels a runtime picks, and so how fast an engine is.
 TELLING_FLAGS = (
@@ -22,10 +23,14 @@ TELLING_FLAGS = (
     "asimddp",
     "i8mm",
 )
-JETSON = {
-    "jetson linux": Path("/etc/nv_tegra_release"),
-    "power mode": Path("/var/lib/nvpmodel/status"),
+ROOT = Path("/")
+TOLD = {  # by some devices, beside what all tell
+    "jetson linux": "etc/nv_tegra_release",
+    "power mode": "var/lib/nvpmodel/status",  # of a Jetson
+    "power profile": "sys/firmware/acpi/platform_profile",  # of a laptop
 }
+PACKAGES = ("numpy", "onnxruntime", "openvino", "apache-tvm", "tensorrt", "tensorrt_rtx")
+COLDEST, HOTTEST = -40.0, 150.0  # °C: beyond, a sensor is broken
 
 
 @dataclass(frozen=True)
@@ -62,20 +67,53 @@ def this() -> Device:
     )
 
 
-def circumstances() -> dict[str, str]:
+def circumstances(root: Path = ROOT) -> dict[str, str]:
     """What a measurement on this device depends on and may change between two of them."""
     device = this()
-    governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-    told = {name: path for name, path in JETSON.items() if path.exists()}
+    governor = sysfs.text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    told = {name: text for name, path in TOLD.items() if (text := sysfs.text(root / path))}
     return {
         "cpu": device.cpu,
         "cores": str(device.cores),
         "flags": " ".join(device.flags),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "governor": governor.read_text().strip() if governor.exists() else "unknown",
-        **{name: " ".join(path.read_text().split()) for name, path in told.items()},
+        "governor": governor or "unknown",
+        **{name: " ".join(text.split()) for name, text in told.items()},
+        **versions(),
+        "energy": energy.meter().name,
     }
+
+
+def versions() -> dict[str, str]:
+    """The versions of what engines run on here."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def clock(root: Path = ROOT) -> float | None:
+    """The present clock in MHz, on average over all cores, or None."""
+    files = sysfs.below(root / "sys/devices/system/cpu", "cpu[0-9]*/cpufreq/scaling_cur_freq")
+    found = [hertz / 1000 for path in files if (hertz := sysfs.number(path))]
+    if not found:  # a virtual machine knows no better
+        try:
+            text = (root / "proc/cpuinfo").read_text()
+        except OSError:
+            return None
+        found = [float(mhz) for mhz in re.findall(r"^cpu MHz\s*:\s*([\d.]+)$", text, re.MULTILINE)]
+    return sum(found) / len(found) if found else None
+
+
+def temperature(root: Path = ROOT) -> float | None:
+    """How hot the hottest part is in °C, or None."""
+    zones = sysfs.below(root / "sys/class/thermal", "thermal_zone*/temp")
+    found = [degrees / 1000 for path in zones if (degrees := sysfs.number(path)) is not None]
+    return max((degrees for degrees in found if COLDEST <= degrees <= HOTTEST), default=None)
 
 
 def _cpuinfo() -> dict[str, str]:

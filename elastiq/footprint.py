@@ -1,4 +1,4 @@
-"""What engines take of a device's memory, measured in fresh processes."""
+"""What engines take of a device's memory, and to be loaded, measured in fresh processes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,23 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import elastiq
+from elastiq import heap, plugins
+from elastiq.codec import decode, plain
 from elastiq.errors import ElastiqError
+from elastiq.latency import Footprint
+from elastiq.protocols import Runner, RunnerOptions
+from elastiq.records import TensorSpec
 
+RUNS = 2  # after which an engine has all that it needs
 ROLLUP = Path("/proc/self/smaps_rollup")
 
 
@@ -21,14 +31,44 @@ def measure(bundle: Path) -> dict[str, int]:
 
     PSS, which counts a page once however often it is mapped. The first brings the runtime along.
     """
-    _child("prepare", bundle)  # what is made on first use is not the engines' own
-    return dict(json.loads(_child("grow", bundle)))
+    _child("prepare", str(bundle))  # what is made on first use is not the engines' own
+    return dict(json.loads(_child("grow", str(bundle))))
 
 
-def _child(task: str, bundle: Path) -> str:
+@dataclass(frozen=True)
+class Place:
+    """Where an engine lies, and what loads it."""
+
+    runner: str
+    folder: str
+    weights: str
+    inputs: tuple[TensorSpec, ...]
+    threads: int
+
+
+def alone(place: Place) -> Footprint:
+    """What one engine takes in a process that has nothing but its runtime.
+
+    The runtime comes with the engine: it is loaded, run and closed once before it counts.
+    """
+    return decode(Footprint, json.loads(_child("alone", json.dumps(plain(place)))), "a footprint")
+
+
+def example(specs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
+    """Inputs of a signature: what flows does not change what a static engine costs."""
+    generator = np.random.default_rng(0)
+    return {
+        spec.name: generator.standard_normal(spec.shape).astype(spec.dtype)
+        if np.dtype(spec.dtype).kind == "f"
+        else np.zeros(spec.shape, spec.dtype)
+        for spec in specs
+    }
+
+
+def _child(task: str, about: str) -> str:
     path = os.pathsep.join(part for part in sys.path if part)
     done = subprocess.run(
-        [sys.executable, "-m", __name__, task, str(bundle)],
+        [sys.executable, "-m", __name__, task, about],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
@@ -60,6 +100,33 @@ def _grow(path: Path) -> dict[str, int]:
     return added
 
 
+def _alone(place: Place) -> Footprint:
+    _loaded(place)
+    heap.trim()
+    before = _pss() if ROLLUP.exists() else None
+    kept: list[Any] = []
+    seconds = _loaded(place, kept)
+    heap.trim()
+    return Footprint(seconds, None if before is None else max(0, _pss() - before))
+
+
+def _loaded(place: Place, kept: list[Any] | None = None) -> float:
+    """The seconds that loading takes. The engine is run, and then closed or kept."""
+    runner: Runner = plugins.load("elastiq.runners", place.runner, "runner")
+    options = RunnerOptions(Path(place.weights), place.threads)
+    start = time.perf_counter()
+    engine = runner.load(Path(place.folder), options)
+    seconds = time.perf_counter() - start
+    feed = example(place.inputs)
+    for _ in range(RUNS):
+        engine(feed)
+    if kept is None:
+        engine.close()
+    else:
+        kept.append(engine)
+    return seconds
+
+
 def _pss() -> int:
     for line in ROLLUP.read_text().splitlines():
         if line.startswith("Pss:"):
@@ -68,7 +135,10 @@ def _pss() -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "prepare":
-        _prepare(Path(sys.argv[2]))
+    task, about = sys.argv[1:]
+    if task == "prepare":
+        _prepare(Path(about))
+    elif task == "grow":
+        print(json.dumps(_grow(Path(about))))
     else:
-        print(json.dumps(_grow(Path(sys.argv[2]))))
+        print(json.dumps(plain(_alone(decode(Place, json.loads(about), "the place")))))

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
+from typing import Any
 
+from elastiq.codec import decode
+from elastiq.errors import ElastiqError
 from elastiq.records import WHOLE, PointRecord
 
 SCHEMA_VERSION = 1
+CPU, MEMORY = "cpu", "memory"  # what others do with their share: compute, or stream through memory
+PRESSURES = (CPU, MEMORY)
 
 
 @dataclass(frozen=True)
@@ -57,17 +62,34 @@ class Row:
     engine: str
     load: float
     latency: Latency
+    pressure: str = CPU  # what the others did with it
+    spread: float | None = None  # in seconds: the middle half of all runs lies that close together
+    energy: float | None = None  # joules per run, of all that is counted; None: nothing counts
+    clock: float | None = None  # MHz, the mean of all cores meanwhile
+    temperature: float | None = None  # °C, of the hottest part meanwhile
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What it takes to have an engine, alone in a fresh process that has its runtime."""
+
+    load_time: float  # in seconds, from its files in the system's cache
+    memory: int | None  # bytes of PSS that it adds, with what a run leaves; None: nobody tells
 
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """The rows measured on one device, with the circumstances they were measured in."""
+    """The rows of one device, with the circumstances they were measured in.
+
+    Not `measured`: no engine ran there, and the rows are a roofline's, made from data sheets.
+    """
 
     device: str
     measured: bool
     circumstances: dict[str, str]
     rows: tuple[Row, ...]
     schema_version: int = SCHEMA_VERSION
+    footprints: dict[str, Footprint] = field(default_factory=dict)  # by engine
 
     @cached_property
     def _by_engine(self) -> dict[str, list[Row]]:
@@ -77,7 +99,8 @@ class LatencyTable:
     def _measured(self) -> dict[str, list[Row]]:
         found: dict[str, list[Row]] = {}
         for row in sorted(self.rows, key=lambda row: row.load):
-            found.setdefault(row.engine, []).append(row)
+            if row.pressure == CPU:
+                found.setdefault(row.engine, []).append(row)
         return found
 
     @cached_property
@@ -94,6 +117,17 @@ class LatencyTable:
     @property
     def engines(self) -> Iterable[str]:
         return self._by_engine.keys()
+
+    @property
+    def loads(self) -> list[float]:
+        """The levels that it has rows of."""
+        return sorted({row.load for row in self.rows if row.pressure == CPU})
+
+    def under(self, pressure: str) -> LatencyTable:
+        """The table as it is where others do that with their share. The idle device is the same."""
+        idle = [rows[0] for rows in self._measured.values()]
+        there = [replace(row, pressure=CPU) for row in self.rows if row.pressure == pressure]
+        return replace(self, rows=(*idle, *there))
 
     def at(self, engine: str, load: float) -> Latency:
         """The latency of an engine at a load, interpolated between levels, never beyond.
@@ -119,6 +153,14 @@ class LatencyTable:
             self.at(point.stages[stage].engine, load).times(count) for stage, count in runs.items()
         )
         return reduce(Latency.plus, others, first)
+
+
+def read(data: Any, where: str) -> LatencyTable:
+    """A table from plain values, as JSON holds them. `where` names the file in errors."""
+    version = data.get("schema_version", SCHEMA_VERSION) if isinstance(data, dict) else None
+    if version is not None and version != SCHEMA_VERSION:
+        raise ElastiqError(f"{where} has schema {version}; this Elastiq reads {SCHEMA_VERSION}")
+    return decode(LatencyTable, data, where)
 
 
 def _rising(rows: Sequence[Row]) -> list[Row]:

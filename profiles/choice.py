@@ -68,7 +68,7 @@ def predict(
         if not fit:
             raise ElastiqError(f"no engine can ship at {point}: {'; '.join(refused)}")
         best = max(fit, key=lambda c: precisions.index(c.precision))
-        why = f"{best}, compiled and not executed: its graph was verified, its speed is unknown"
+        why = f"{best}, compiled and not executed: its graph was verified, its speed never measured"
         choices[point] = Choice(best, "; ".join(filter(None, [why, _cost(best, budget), *refused])))
     return choices
 

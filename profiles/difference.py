@@ -49,20 +49,22 @@ def of_bundles(
     for name in old:
         if name not in new:
             continue
-        if table_before and table_after:
+        if table_before and table_after and table_before.measured == table_after.measured:
             for load in _loads(table_before, table_after):
                 was, now = table_before.of(old[name], load), table_after.of(new[name], load)
-                yield _latency(f"{name} at {load:.0%} load", was, now)
+                yield _latency(f"{name} at {load:.0%} load", was, now, table_after.measured)
         yield _score(name, old[name], new[name], before, after)
 
 
 def of_tables(before: LatencyTable, after: LatencyTable) -> Iterator[Change]:
-    """The engines that both tables hold, at every load."""
+    """The engines that both tables hold, at every load, unless one was predicted."""
+    if before.measured != after.measured:
+        return
     for engine in before.engines:
         if engine in set(after.engines):
             for load in _loads(before, after):
                 was, now = before.at(engine, load), after.at(engine, load)
-                yield _latency(f"{engine} at {load:.0%} load", was, now)
+                yield _latency(f"{engine} at {load:.0%} load", was, now, after.measured)
 
 
 def only(before: Iterable[str], after: Iterable[str]) -> list[str]:
@@ -74,14 +76,15 @@ def only(before: Iterable[str], after: Iterable[str]) -> list[str]:
 
 def _loads(*tables: LatencyTable) -> list[float]:
     """The levels that were measured, or lie between such."""
-    reach = min(max(row.load for row in table.rows) for table in tables)
+    reach = min(table.loads[-1] for table in tables)
     return [load for load in LOADS if load == 0 or load <= reach + 0.1]
 
 
-def _latency(name: str, before: Latency, after: Latency) -> Change:
+def _latency(name: str, before: Latency, after: Latency, measured: bool) -> Change:
     change = after.p50 / before.p50 - 1.0
-    margin = Z95 * math.hypot(_relative_error(before), _relative_error(after)) * (1.0 + change)
-    return Change(name, "latency", 1e3 * before.p50, 1e3 * after.p50, 100 * change, 100 * margin)
+    error = Z95 * math.hypot(_relative_error(before), _relative_error(after)) * (1.0 + change)
+    margin = 100 * error if measured else None
+    return Change(name, "latency", 1e3 * before.p50, 1e3 * after.p50, 100 * change, margin)
 
 
 def _relative_error(found: Latency) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 from elastiq import __version__
 from elastiq.errors import missing
-from elastiq.latency import LatencyTable
+from elastiq.latency import MEMORY, LatencyTable
 from elastiq.manifest import Manifest
 from elastiq.records import EngineRecord, PointRecord
 from profiles import layers, replayed
@@ -37,13 +37,18 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    under = table.under(MEMORY)
     return environment.get_template(TEMPLATE).render(
         version=__version__,
         manifest=manifest,
         table=table,
-        loads=sorted({row.load for row in table.rows}),
+        loads=table.loads,
         measured=table.at,
-        accuracy_chart=chart(_accuracy(manifest, table), "latency, ms (median)", "score, %"),
+        memory_loads=under.loads[1:],
+        under_memory=under.at,
+        energy=_energy(table),
+        footprint_chart=_footprints(manifest, table),
+        accuracy_chart=chart(_accuracy(manifest, table), _times(table), "score, %"),
         load_chart=chart(
             _against_load(manifest, table), "load from other programs, %", "latency, ms (p99)"
         ),
@@ -55,6 +60,10 @@ def render(
         layer_chart=layers.picture(sensitivity) if sensitivity else "",
         page_css=(Path(__file__).parent / "report.css").read_text(),
     )
+
+
+def _times(table: LatencyTable) -> str:
+    return f"latency, ms ({'median' if table.measured else 'predicted'})"
 
 
 def _accuracy(manifest: Manifest, table: LatencyTable) -> list[Series]:
@@ -90,7 +99,7 @@ def _total(point: PointRecord, table: LatencyTable) -> Mark:
 
 def _against_load(manifest: Manifest, table: LatencyTable) -> Sequence[Series]:
     """One line per point, of the engines that it runs on: what load does to latency."""
-    loads = sorted({row.load for row in table.rows})
+    loads = table.loads
     lines = []
     for point in manifest.points:
         worst = [1000 * table.of(point, load).p99 for load in loads]
@@ -100,3 +109,22 @@ def _against_load(manifest: Manifest, table: LatencyTable) -> Sequence[Series]:
         ]
         lines.append(Series(point.name, marks))
     return lines
+
+
+def _energy(table: LatencyTable) -> dict[str, float]:
+    """Joules per run of each engine on the idle device, where they were counted."""
+    return {row.engine: row.energy for row in table.rows if row.energy is not None}
+
+
+def _footprints(manifest: Manifest, table: LatencyTable) -> str:
+    """A dot per point: what its engines add to memory, against the time to load them."""
+    marks = []
+    for point in manifest.points:
+        found = [table.footprints.get(stage.engine) for stage in point.stages.values()]
+        told = [(one.load_time, one.memory) for one in found if one and one.memory is not None]
+        if len(told) == len(found):
+            milliseconds = 1e3 * sum(seconds for seconds, _ in told)
+            size = sum(memory for _, memory in told) / 1e6
+            label = f"{point.name}: {size:.1f} MB, loaded in {milliseconds:.0f} ms"
+            marks.append(Mark(milliseconds, size, label))
+    return chart([Series("points", marks)], "time to load, ms", "memory, MB") if marks else ""

@@ -91,7 +91,7 @@ def family_bundle(elastiq, tmp_path_factory):
         if not out.exists():
             elastiq("build", f"{MODELS / name}.py:{name.capitalize()}", "--keep", "all",
                     "--loads", "0,1", "--accuracy-drop", 20, "--backend", "onnxruntime",
-                    "--profile-seconds", 0.1, "-o", out, check=0)  # fmt: skip
+                    "--memory-loads", 0, "--profile-seconds", 0.1, "-o", out, check=0)  # fmt: skip
         return out
 
     return build

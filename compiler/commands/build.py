@@ -38,9 +38,9 @@ def _make(name: str) -> click.Command:
 
 
 commands = {name: _make(name) for name in HELP}
-for form in FORMS:
+for form, name in {"table": "JSON", "csv": "CSV", "parquet": "Parquet"}.items():
     commands["profile"] = click.option(
-        f"--{form}", type=click.Path(), help=f"Write the latency table to this file, as {form}."
+        f"--{form}", type=click.Path(), help=f"Write the latency table to this file, as {name}."
     )(commands["profile"])
 
 

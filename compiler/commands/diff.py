@@ -11,8 +11,7 @@ import click
 
 import elastiq
 from compiler.commands import options
-from elastiq import digest
-from elastiq.codec import decode
+from elastiq import digest, latency
 from elastiq.errors import ElastiqError
 from elastiq.latency import LatencyTable
 from profiles import difference
@@ -54,7 +53,7 @@ def command(before: str, after: str, fail_on: tuple[str, ...], as_json: bool) ->
 
 def _bundles(before: str, after: str) -> tuple[list[Change], list[str]]:
     with elastiq.open(before) as old, elastiq.open(after) as new:
-        tables = [bundle.table if bundle.measured else None for bundle in (old, new)]
+        tables = [b.table if b.measured or b.predicted else None for b in (old, new)]
         changes = list(difference.of_bundles(old.manifest, new.manifest, *tables))
         sizes = [sum(f.size for f in b.manifest.files.values()) / 1e6 for b in (old, new)]
         names = ([point.name for point in b.manifest.points] for b in (old, new))
@@ -72,7 +71,7 @@ def _tables(before: str, after: str) -> tuple[list[Change], list[str]]:
 
 def _read(path: str) -> LatencyTable:
     try:
-        return decode(LatencyTable, digest.parse(Path(path).read_bytes()), path)
+        return latency.read(digest.parse(Path(path).read_bytes()), path)
     except (OSError, ValueError) as e:
         raise ElastiqError(f"{path} is no latency table: {e}") from e
 
@@ -81,6 +80,11 @@ def _apart(old: LatencyTable | None, new: LatencyTable | None) -> list[str]:
     """What makes a comparison of times worth little."""
     if old is None or new is None:
         return ["latencies were not compared: one side was measured nowhere"]
+    if old.measured != new.measured:
+        side = "the first" if new.measured else "the second"
+        return [f"latencies were not compared: those of {side} are predicted, not measured"]
+    if not old.measured:
+        return ["latencies are predicted on both sides: nobody measured that they changed"]
     if old.device != new.device:
         return [f"times are of two devices: {old.device}, and then {new.device}"]
     return []

@@ -11,6 +11,7 @@ import click
 
 from compiler.commands import options
 from compiler.finalize import Finalized, Terms, finalize
+from compiler.passes.profile import levels
 from compiler.plan import check_output
 from compiler.progress import Progress
 from compiler.store import Store
@@ -30,6 +31,7 @@ from elastiq.errors import ElastiqError
 @click.option("--build-seconds", type=float, default=3600.0, help="At most, per plan. [3600]")
 @click.option("--build-memory", type=float, default=0.0, help="GiB at most, per plan. [all]")
 @options.loads
+@options.memory_loads
 @click.option("--profile-seconds", type=float, default=2.0, help="At most, per engine and load.")
 @click.option(
     "--trial",
@@ -45,6 +47,7 @@ def command(
     build_seconds: float,
     build_memory: float,
     loads: tuple[float, ...],
+    memory_loads: tuple[float, ...],
     profile_seconds: float,
     trial: str,
     as_json: bool,
@@ -58,8 +61,9 @@ def command(
     check_output(out)
     found = manifest.read(path) if path.is_dir() else None
     engines = len(found.engines) if found else 0
-    terms = Terms(build_seconds, build_memory, trial, loads or (0.0, 0.5, 1.0), profile_seconds)
-    with Progress(2 * engines + len(terms.loads) + 1, silent=as_json) as progress:
+    at = loads or (0.0, 0.5, 1.0), memory_loads or (1.0,)
+    terms = Terms(build_seconds, build_memory, trial, *at, profile_seconds)
+    with Progress(2 * engines + len(levels(*at)) + 2, silent=as_json) as progress:
         done = finalize(path, out, terms, Store.default(), progress)
     click.echo(json.dumps(_as_dict(done), indent=1) if as_json else _as_text(done))
     if trial and done.failures:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from compiler.commands import options
 from elastiq import footprint
 from elastiq.bundle import Bundle
 from elastiq.codec import plain
-from elastiq.latency import Latency
+from elastiq.latency import Latency, LatencyTable
 from elastiq.records import PointRecord
 
 
@@ -37,7 +38,7 @@ def command(bundle: str, memory: bool, as_json: bool) -> None:
 def _as_dict(bundle: Bundle) -> dict[str, Any]:
     return {
         "manifest": plain(bundle.manifest),
-        "table": plain(bundle.table) if bundle.measured else None,
+        "table": plain(bundle.table) if bundle.measured or bundle.predicted else None,
     }
 
 
@@ -74,20 +75,28 @@ def _as_text(bundle: Bundle) -> str:
 
 
 def _where(bundle: Bundle) -> str:
+    if bundle.predicted:
+        return (
+            "compiled and not executed: scores are those of the graphs, times PREDICTED (~): the "
+            f"least that {bundle.table.circumstances['data sheet of']} takes by its data sheet"
+        )
     if bundle.measured:
         return f"measured on {bundle.table.device}, {bundle.manifest.threads} thread(s) per engine"
     return "compiled and not executed: scores are those of the graphs, latencies are unknown"
 
 
 def _latency(bundle: Bundle, engine: str) -> str:
-    return _cells(bundle.table.at(engine, 0.0) if bundle.measured else None)
+    return _cells(bundle, lambda table: table.at(engine, 0.0))
 
 
 def _whole(bundle: Bundle, point: PointRecord) -> str:
-    return _cells(bundle.table.of(point, 0.0) if bundle.measured else None)
+    return _cells(bundle, lambda table: table.of(point, 0.0))
 
 
-def _cells(latency: Latency | None) -> str:
-    if latency is None:
+def _cells(bundle: Bundle, look: Callable[[LatencyTable], Latency]) -> str:
+    if bundle.predicted:
+        return f"{f'~{1000 * look(bundle.table).p50:.2f}':>9}{'?':>9}"
+    if not bundle.measured:
         return f"{'?':>9}{'?':>9}"
+    latency = look(bundle.table)
     return f"{1000 * latency.p50:>9.2f}{1000 * latency.p99:>9.2f}"

@@ -39,6 +39,11 @@ def _numbers(kind: Callable[[str], float], example: str) -> Decorated:
 loads = click.option(
     "--loads", callback=_numbers(float, "0,0.5,1"), help="Load levels to profile at. [0,0.5,1]"
 )
+memory_loads = click.option(
+    "--memory-loads",
+    callback=_numbers(float, "0.5,1"),
+    help="And those whose programs stream through memory; 0: none. [1]",
+)
 
 
 def building(function: Decorated) -> Decorated:
@@ -96,6 +101,7 @@ _BUILDING = (
     click.option("--calibration-samples", type=int, help="Samples to calibrate with. [128]"),
     click.option("--threads", type=int, help="Threads per engine. [what the target says]"),
     loads,
+    memory_loads,
     click.option("--profile-seconds", type=float, help="At most, per engine and load. [2]"),
     click.option(
         "--keep", type=click.Choice(["fastest", "all"]), help="Engines to ship. [fastest]"

@@ -97,10 +97,11 @@ def command(
             found = contest.simulated(opened, chosen, traffic, beside)
         else:
             found = contest.real(opened, chosen, traffic)
-    results = _as_dict(traffic, found)
+        title = _title(traffic, found, opened.predicted)
+    results = _as_dict(title, traffic, found)
     if output:
         digest.write_atomically(Path(output), (json.dumps(results, indent=1) + "\n").encode())
-    click.echo(json.dumps(results, indent=1) if as_json else _as_text(traffic, found))
+    click.echo(json.dumps(results, indent=1) if as_json else _as_text(title, traffic, found))
 
 
 def _traffic(
@@ -135,11 +136,11 @@ def _traffic(
     )
 
 
-def _as_dict(traffic: Traffic, found: Contest) -> dict[str, Any]:
+def _as_dict(title: str, traffic: Traffic, found: Contest) -> dict[str, Any]:
     """The results: `reports` for programs; `title`, `columns` and `rows` for a bundle's page."""
     ranking = ranked(found.reports)
     return {
-        "title": _title(traffic, found),
+        "title": title,
         "columns": COLUMNS,
         "rows": [
             {"name": report.name, "cells": cells(report), "best": report is ranking[0]}
@@ -157,8 +158,8 @@ def _as_dict(traffic: Traffic, found: Contest) -> dict[str, Any]:
     }
 
 
-def _as_text(traffic: Traffic, found: Contest) -> str:
-    lines = [_title(traffic, found), *table(found.reports)]
+def _as_text(title: str, traffic: Traffic, found: Contest) -> str:
+    lines = [title, *table(found.reports)]
     if found.simulated:
         lines.pop()  # no sender was late
     highest = found.bound
@@ -174,5 +175,6 @@ def _as_text(traffic: Traffic, found: Contest) -> str:
     return "\n".join(lines)
 
 
-def _title(traffic: Traffic, found: Contest) -> str:
-    return f"{traffic}{' (simulated)' if found.simulated else ''}"
+def _title(traffic: Traffic, found: Contest, predicted: bool) -> str:
+    remarks = ["simulated"] * found.simulated + ["by predicted latencies"] * predicted
+    return f"{traffic} ({', '.join(remarks)})" if remarks else str(traffic)

@@ -17,13 +17,13 @@ from calibration.sensitivity import SAMPLES, Sensitivity, sensitivities
 from compiler.passes import quantize, trace
 from compiler.passes.compile import compile
 from compiler.passes.feed import Feeds
-from compiler.passes.profile import example
 from compiler.passes.verify import Variant, Verified, verify
 from compiler.progress import Progress, silent
 from compiler.source import SourceModel
 from compiler.store import Store
 from elastiq import device
 from elastiq.codec import decode, plain
+from elastiq.footprint import example
 from elastiq.measure import measure
 from elastiq.records import Graph
 from profiles.choice import over

@@ -26,7 +26,7 @@ from elastiq.latency import LatencyTable
 from elastiq.manifest import FileRecord, Manifest
 from elastiq.records import WHOLE, EngineRecord, PointRecord, Route, StageRecord
 from elastiq.samples import Samples
-from profiles import report
+from profiles import export, report
 from profiles.choice import Choice
 from targets.backends import backend
 
@@ -59,8 +59,12 @@ class _Contents:
     chosen: dict[str, Verified]  # by point, cheapest first
     kept: tuple[Verified, ...]
     choices: Mapping[str, Choice]
-    table: LatencyTable | None  # None: the engines cannot run here
+    table: LatencyTable | None  # predicted, or none, where the engines cannot run here
     layers: tuple[LayersOf, ...]
+
+    @property
+    def measured(self) -> bool:
+        return self.table is not None and self.table.measured
 
     @property
     def engines(self) -> list[tuple[BuiltEngine, Verified]]:
@@ -82,7 +86,8 @@ def _contents(
     chosen = {}
     for point, choice in choices.items():
         chosen[point] = next(v for v in verified if v.candidate == choice.candidate)
-    kept = verified if plan.config.keep == "all" or not table else tuple(chosen.values())
+    ran = table is not None and table.measured
+    kept = tuple(chosen.values()) if ran and plan.config.keep != "all" else verified
     return _Contents(plan, chosen, kept, choices, table, layers)
 
 
@@ -97,14 +102,15 @@ def _fill(contents: _Contents, draft: Path) -> None:
         sensitivity = json.dumps(plain(contents.layers), indent=1) + "\n"
         (draft / SENSITIVITY).write_text(sensitivity)
     if contents.table:
-        _measured(contents, contents.table, draft)
+        _table(contents, contents.table, draft)
     (draft / manifest.FILE).write_bytes(_manifest(contents, _files(draft)).to_json())
 
 
-def _measured(contents: _Contents, table: LatencyTable, draft: Path) -> None:
+def _table(contents: _Contents, table: LatencyTable, draft: Path) -> None:
     (draft / "profiles").mkdir()
-    text = json.dumps(plain(table), indent=1) + "\n"
-    (draft / "profiles" / f"{table.device}.json").write_text(text)
+    (draft / "profiles" / f"{table.device}.json").write_bytes(export.to_json(table))
+    if not table.measured:
+        return  # a page of it would be out of date as soon as the device has measured its own
     manifest_so_far = _manifest(contents, _files(draft))
     page = report.render(manifest_so_far, table, sensitivity=plain(contents.layers))
     (draft / "report.html").write_text(page)
@@ -182,7 +188,7 @@ def _samples(contents: _Contents) -> Samples:
     count = _shipped(inputs)
     scores, outputs = {}, {}
     shipped = dict(contents.chosen)
-    if contents.table is None:
+    if not contents.measured:
         for verified in contents.kept:
             variant = verified.variant
             shipped.setdefault(samples.at(variant.point.name, variant.precision), verified)

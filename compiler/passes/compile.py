@@ -20,6 +20,7 @@ from compiler.store import Store, weights_of
 from elastiq import plugins
 from elastiq.codec import decode, plain
 from elastiq.errors import ElastiqError
+from elastiq.footprint import Place
 from elastiq.protocols import Engine, Runner, RunnerOptions
 from elastiq.records import Graph, TensorSpec, engine_key
 from targets.backends import Backend, backend
@@ -81,6 +82,11 @@ class BuiltEngine:
         options = RunnerOptions(self.graph.weights, threads)
         runner: Runner = plugins.load("elastiq.runners", self.runner, "runner")
         return runner.load(self.folder, options)
+
+    def place(self, threads: int) -> Place:
+        """Where it lies, for processes that load it."""
+        folders = str(self.folder), str(self.graph.weights)
+        return Place(self.runner, *folders, self.graph.inputs, threads)
 
 
 @dataclass(frozen=True)

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
+from typing import Any, Protocol
 
 from compiler.progress import Progress
 from compiler.store import Store
-from elastiq import device
+from elastiq import device, energy
 from elastiq.burner import Burner
 from elastiq.codec import decode, plain
-from elastiq.latency import LatencyTable, Row
-from elastiq.measure import measure
+from elastiq.footprint import Place, example
+from elastiq.journal import Journal
+from elastiq.latency import CPU, MEMORY, LatencyTable, Row
+from elastiq.measure import Bench, Window
 from elastiq.protocols import Engine
 from elastiq.records import TensorSpec
 from elastiq.sensors import cpu
 
-REVISION = 3  # of what this pass makes from the same inputs
+REVISION = 4  # of what this pass makes from the same inputs
 ROWS = "rows.json"
+JOURNAL = "windows.jsonl"  # every window that was measured
+LOOK = 1.0  # seconds between two looks at the device: its clocks of load tick in hundredths
 
 
 class Runnable(Protocol):
@@ -36,42 +40,71 @@ class Runnable(Protocol):
     @property
     def inputs(self) -> tuple[TensorSpec, ...]: ...
     def load(self, threads: int) -> Engine: ...
+    def place(self, threads: int) -> Place: ...
+
+
+@dataclass(frozen=True)
+class Level:
+    """What other programs do meanwhile: take a share of every core, and compute or stream."""
+
+    load: float
+    pressure: str = CPU
+
+    def __str__(self) -> str:
+        return f"{self.load:.0%} {'memory ' if self.pressure == MEMORY else ''}load"
+
+
+IDLE = Level(0.0)
+
+
+def levels(loads: Sequence[float], memory_loads: Sequence[float]) -> tuple[Level, ...]:
+    """The levels in order, idle first. To stream for no time is to be idle."""
+    streaming = (Level(load, MEMORY) for load in sorted(memory_loads) if load)
+    return (*map(Level, sorted(loads)), *streaming)
 
 
 def profile(
     engines: Sequence[Runnable],
-    loads: tuple[float, ...],
+    levels: Sequence[Level],
     seconds: float,
     threads: int,
     store: Store,
     progress: Progress,
 ) -> LatencyTable:
-    """The latency table of these engines on this machine, one level of load after another."""
+    """The latency table of these engines on this machine, one level after another."""
     rows: list[Row] = []
     engines = tuple({engine.key: engine for engine in engines}.values())
     circumstances = device.circumstances() | {"threads": str(threads)}
-    for load in loads:
-        with progress.task(f"profile at {load:.0%} load") as task:
+    for level in levels:
+        with progress.task(f"profile at {level}") as task:
             inputs = {
                 "engines": sorted(engine.identity for engine in engines),
                 "revision": REVISION,
-                "load": load,
+                "level": plain(level),
                 "seconds": seconds,
                 "circumstances": circumstances,
             }
-            entry, task.cached = store.produce(
-                "profile",
-                inputs,
-                partial(_measure, engines, load, seconds, threads),
-            )
+            make = partial(_measure, engines, level, seconds, threads)
+            entry, task.cached = store.produce("profile", inputs, make, resumes=True)
         found = json.loads((entry / ROWS).read_text())
         rows.extend(decode(Row, row, ROWS) for row in found)
     return LatencyTable(device.this().name, True, circumstances, tuple(rows))
 
 
 def _measure(
-    engines: Sequence[Runnable], load: float, seconds: float, threads: int, folder: Path
+    engines: Sequence[Runnable], level: Level, seconds: float, threads: int, folder: Path
 ) -> None:
+    rows = on_device(engines, level, seconds, threads, folder)
+    (folder / ROWS).write_text(json.dumps(plain(rows)))
+
+
+def on_device(
+    engines: Sequence[Runnable], level: Level, seconds: float, threads: int, folder: Path
+) -> list[Row]:
+    """The rows of these engines at one level, measured in this process, all in turns.
+
+    The folder keeps every window: if a process was killed before, this one goes on.
+    """
     with ExitStack() as stack:
         runs = {}
         for built in engines:
@@ -79,22 +112,68 @@ def _measure(
             stack.callback(engine.close)
             feed = example(built.inputs)
             runs[built.key] = lambda engine=engine, feed=feed: engine(feed)
-        stack.enter_context(Burner(load))
-        sensor = cpu.sensor()
-        measured = measure(runs, seconds)
-        seen = (sensor.read() or {}).get("others", load)
+        journal = stack.enter_context(Journal(folder / JOURNAL))
+        stack.enter_context(Burner(level.load, streams=level.pressure == MEMORY))
+        # What a counter of the whole device says of a level with burners is mostly theirs.
+        meter = energy.meter() if not level.load else energy.Meter([])
+        bench = Bench(runs, seconds, joules=meter.joules)
+        seen = _Seen()
+        for note in journal.notes:
+            if "window" in note:
+                bench.take(decode(Window, note["window"], JOURNAL))
+            else:
+                seen.looks.append(note["look"])
+        seen.begin()
+        for window in bench.run():
+            journal.note({"window": plain(window)})
+            if seen.due:
+                journal.note({"look": seen.look()})
+        journal.note({"look": seen.look()})
     # What the dispatcher's own sensor saw, not what was asked for: the machine had other work
     # too, and a busy kernel gives a burner less than it wants.
-    rows = [plain(Row(key, round(seen, 2), latency)) for key, latency in measured.items()]
-    (folder / ROWS).write_text(json.dumps(rows))
+    load = seen.mean("others")
+    return [
+        Row(
+            key,
+            round(level.load if load is None else load, 2),
+            taken.latency,
+            level.pressure,
+            taken.spread,
+            taken.energy,
+            seen.mean("clock"),
+            seen.mean("temperature"),
+        )
+        for key, taken in bench.taken.items()
+    ]
 
 
-def example(specs: tuple[TensorSpec, ...]) -> dict[str, np.ndarray]:
-    """Inputs of a signature: what flows does not change what a static engine costs."""
-    generator = np.random.default_rng(0)
-    return {
-        spec.name: generator.standard_normal(spec.shape).astype(spec.dtype)
-        if np.dtype(spec.dtype).kind == "f"
-        else np.zeros(spec.shape, spec.dtype)
-        for spec in specs
-    }
+@dataclass
+class _Seen:
+    """The device while it was measured on: others' share of it, its clock and temperature."""
+
+    looks: list[dict[str, Any]] = field(default_factory=list)
+
+    def begin(self) -> None:
+        self._sensor = cpu.sensor()
+        self._last = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        return time.monotonic() - self._last > LOOK
+
+    def look(self) -> dict[str, Any]:
+        before, self._last = self._last, time.monotonic()
+        found = {
+            "seconds": self._last - before,
+            "others": (self._sensor.read() or {}).get("others"),
+            "clock": device.clock(),
+            "temperature": device.temperature(),
+        }
+        self.looks.append(found)
+        return found
+
+    def mean(self, name: str) -> float | None:
+        """Of all looks, each for as long as it was; None if there is none of it."""
+        told = [(look[name], look["seconds"]) for look in self.looks if look[name] is not None]
+        whole = sum(seconds for _, seconds in told)
+        return sum(value * seconds for value, seconds in told) / whole if whole else None

@@ -14,12 +14,12 @@ from operator import itemgetter
 from pathlib import Path
 
 from compiler.passes.compile import BuiltEngine
-from compiler.passes.profile import example
 from compiler.passes.verify import Variant, group
 from compiler.progress import Progress
 from compiler.store import Store
 from elastiq import device
 from elastiq.errors import EngineError
+from elastiq.footprint import example
 from elastiq.measure import glance, measure
 from elastiq.records import Point
 from profiles.choice import FULL_PRECISION

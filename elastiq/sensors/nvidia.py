@@ -19,9 +19,9 @@ class NvidiaSensor:
     name = "nvidia"
     period = 0.2
 
-    def __init__(self, library: Any = None) -> None:
-        self._library = library if library is not None else _library()
-        self._device = self._first()
+    def __init__(self, given: Any = None) -> None:
+        self._library = given if given is not None else library()
+        self._device = first(self._library)
 
     def read(self) -> dict[str, float] | None:
         if self._device is None:
@@ -33,15 +33,6 @@ class NvidiaSensor:
             "gpu_throttled": self._share(self._throttled),
         }
         return {name: share for name, share in found.items() if share is not None} or None
-
-    def _first(self) -> Any:
-        if self._library is None:
-            return None
-        try:
-            self._library.nvmlInit()
-            return self._library.nvmlDeviceGetHandleByIndex(0)
-        except self._library.NVMLError:
-            return None
 
     def _share(self, reading: Any) -> float | None:
         """A reading, or None where this GPU does not tell, or tells what cannot be."""
@@ -72,12 +63,24 @@ class NvidiaSensor:
         return float(any(reasons & getattr(nvml, name, 0) for name in BAD_CLOCKS))
 
 
-def _library() -> Any:
+def library() -> Any:
+    """The driver's library, or None."""
     try:
         import pynvml
     except ImportError:
         return None
     return pynvml
+
+
+def first(library: Any) -> Any:
+    """The first GPU as the library knows it, or None."""
+    if library is None:
+        return None
+    try:
+        library.nvmlInit()
+        return library.nvmlDeviceGetHandleByIndex(0)
+    except library.NVMLError:
+        return None
 
 
 def sensor() -> NvidiaSensor:

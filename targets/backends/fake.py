@@ -17,6 +17,7 @@ runner = "fake"
 precisions = frozenset({"fp32", "int8"})
 on_device = False
 joins = False
+integer_products = True
 
 
 @dataclass(frozen=True)

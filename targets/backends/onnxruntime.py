@@ -16,6 +16,7 @@ runner = "onnxruntime"
 precisions = frozenset({"fp32", "fp16", "int8"})
 on_device = False
 joins = False
+integer_products = True
 
 REVISION = 2  # of what is made of the same graph
 

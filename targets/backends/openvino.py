@@ -21,6 +21,7 @@ runner = "openvino"
 precisions = frozenset({"fp32", "int8"})
 on_device = False
 joins = False
+integer_products = True
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ runner = "tensorrt_rtx"
 precisions = frozenset({"fp32", "fp16", "int8"})
 on_device = False
 joins = True
+integer_products = True
 
 WRAPPER = "context.onnx"
 PROVIDER = "NvTensorRTRTXExecutionProvider"

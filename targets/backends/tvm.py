@@ -23,6 +23,7 @@ runner = "tvm"
 precisions = frozenset({"fp32", "int8"})
 on_device = False
 joins = False
+integer_products = False
 
 # What all of CUDA's devices have, and TVM must be told of one that is not here.
 GPU = {"max_threads_per_block": 1024, "max_shared_memory_per_block": 49152, "thread_warp_size": 32}

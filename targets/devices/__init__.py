@@ -21,6 +21,16 @@ def own_folder() -> Path:
 
 
 @dataclass(frozen=True)
+class Peak:
+    """What one device of a kind can do at most, by its data sheet: to predict where none is."""
+
+    device: str  # which one
+    rates: dict[str, float]  # operations a second, by precision: of its GPU, or of one core
+    bandwidth: float  # of memory, bytes a second
+    launch: float  # seconds to start a kernel, which no data sheet tells
+
+
+@dataclass(frozen=True)
 class Target:
     """A kind of device: what can be built for it, and how its engines should run."""
 
@@ -32,6 +42,7 @@ class Target:
     recipe: str  # of calibration/recipes.py
     threads: int
     settings: tuple[str, ...] = ()  # of backends, as --set takes them
+    peak: Peak | None = None  # None: nothing is predicted
     gpu: bool = False  # whether its engines run on an NVIDIA GPU
 
     @property

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from importlib.metadata import version
 from pathlib import Path
 
+import jsonschema
 import onnx
 import pytest
 
 import elastiq as product
 from elastiq import cuda
-from elastiq.errors import BundleError
+from elastiq.errors import BundleError, ElastiqError
 from targets.backends import backend
 from targets.devices import target
-from tests.conftest import TINY
+from tests.conftest import ROOT, TINY
 
 BOARD = """
 name = "my-board"
@@ -56,9 +58,7 @@ def test_its_engines_are_compiled_and_said_not_to_be_executed(built, name, backe
     with product.open(built(name)) as bundle:
         engines = bundle.manifest.engines
         assert bundle.check() == len(bundle.manifest.files)
-        assert not bundle.measured
-        with pytest.raises(BundleError, match="measured nowhere yet"):
-            bundle.infer(bundle.samples().input(0))
+        assert bundle.predicted and not bundle.measured
     assert {engine.backend for engine in engines} == backends
     assert not any(engine.executed for engine in engines)
     assert all(engine.compiled != backend(engine.backend).on_device for engine in engines)
@@ -101,6 +101,56 @@ def test_check_and_inspect_say_that_nothing_ran(built, elastiq):
     assert "is whole" in shown
     assert "no NVIDIA driver is installed here" in shown
     assert "compiled and not executed" in elastiq("inspect", built("desktop-rtx"), check=0).stdout
+
+
+def test_latencies_are_predicted_and_marked_so(built, elastiq, caplog, tmp_path):
+    bundle = built("cpu-arm64")
+    shown = elastiq("inspect", bundle, check=0).stdout
+    assert "PREDICTED" in shown and "Raspberry Pi 5" in shown and "~" in shown
+    page = tmp_path / "page.html"
+    elastiq("report", bundle, "-o", page, check=0)
+    assert "Predicted, not measured." in page.read_text()
+    assert "What load does" not in page.read_text()
+    told = elastiq("replay", bundle, "--simulate", "--seconds", 1, check=0).stdout
+    assert "(simulated, by predicted latencies)" in told
+    with product.open(bundle) as opened:
+        (point,) = opened.manifest.points
+        assert opened.table.of(point, 0.0).p50 > 0
+        assert opened.table.of(point, 0.0).samples == 0
+        with contextlib.suppress(ElastiqError), opened.serve():  # whether or not it can run here
+            pass
+    assert "latencies are predicted for a Cortex-A76" in caplog.text
+
+
+def test_prediction_is_not_held_against_measuring(built, elastiq, tiny_bundle):
+    done = elastiq("diff", built("desktop-rtx"), tiny_bundle, "--fail-on", "regression=0%", check=0)
+    assert "not compared: those of the first are predicted" in done.stdout
+    assert "load" not in done.stdout
+    itself = elastiq("diff", built("desktop-rtx"), built("desktop-rtx"), check=0).stdout
+    assert "predicted on both sides" in itself and "worse" not in itself
+
+
+def test_profile_prints_what_is_predicted(elastiq, built, tmp_path):
+    built("jetson-orin")
+    done = elastiq("profile", TINY, "-t", "jetson-orin", "--points", "queries=8",
+                   "--accuracy-drop", 5, "--table", tmp_path / "table.json", check=0)  # fmt: skip
+    assert "PREDICTED, not measured: what Jetson Orin Nano" in done.stdout
+    table = json.loads((tmp_path / "table.json").read_text())
+    schema = json.loads((ROOT / "profiles" / "table.schema.json").read_text())
+    jsonschema.validate(table, schema)
+    assert not table["measured"]
+
+
+def test_a_device_without_a_peak_is_not_predicted(elastiq, tmp_path):
+    (tmp_path / "board.toml").write_text(BOARD)
+    out = tmp_path / "board.elastiq"
+    elastiq("build", TINY, "-t", "my-board", "--points", "queries=8", "-o", out,
+            ELASTIQ_DEVICES=str(tmp_path), check=0)  # fmt: skip
+    with product.open(out) as bundle:
+        assert not bundle.measured and not bundle.predicted
+        with pytest.raises(BundleError, match="measured nowhere yet"):
+            bundle.infer(bundle.samples().input(0))
+    assert "latencies are unknown" in elastiq("inspect", out, check=0).stdout
 
 
 def test_a_folder_of_ones_own_adds_a_device(elastiq, tmp_path):

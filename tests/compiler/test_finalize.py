@@ -27,6 +27,12 @@ backends = ["onnxruntime", "elsewhere"]
 precisions = ["fp32", "int8"]
 recipe = "portable"
 threads = 1
+
+[peak]
+device = "an invented board"
+rates = { fp32 = 1e9, int8 = 2e9 }
+bandwidth = 1e9
+launch = 1e-6
 """
 
 
@@ -75,7 +81,7 @@ def contents(folder):
 def test_engines_are_run_measured_and_chosen_on_the_device(elastiq, own):
     bundle = own("my-board")
     with product.open(bundle) as before:
-        assert not before.measured
+        assert before.predicted and not before.measured
     told = json.loads(finalize(elastiq, bundle, "--json").stdout)
     assert set(told["errors"]) == {
         f"queries={q} {backend} {precision}"
@@ -87,6 +93,10 @@ def test_engines_are_run_measured_and_chosen_on_the_device(elastiq, own):
     with product.open(bundle) as opened:
         assert opened.check() == len(opened.manifest.files)
         assert opened.table.device == device.this().name
+        assert opened.measured and not opened.predicted
+        assert {p.name for p in (bundle / "profiles").iterdir()} == {f"{device.this().name}.json"}
+        chosen = {stage.engine for p in opened.manifest.points for stage in p.stages.values()}
+        assert chosen <= set(opened.table.footprints)
         assert {engine.executed for engine in opened.manifest.engines} == {True}
         assert {p.stages["main"].engine.split("/")[2] for p in opened.manifest.points} == {
             "onnxruntime"  # the other one takes a hundred times longer

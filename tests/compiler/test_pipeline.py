@@ -26,7 +26,8 @@ def build(store, out, *flags, model=TINY, backends=("onnxruntime", "openvino")):
     flags = (*flags, *(flag for name in backends for flag in ("--backend", name)))
     return subprocess.Popen(
         [sys.executable, "-m", "compiler.cli", "build", model, "--keep", "all", "--loads", "0",
-         "--profile-seconds", "0.1", "--accuracy-drop", "100", "-o", str(out), *flags],
+         "--memory-loads", "0", "--profile-seconds", "0.1", "--accuracy-drop", "100",
+         "-o", str(out), *flags],
         cwd=ROOT,
         env={**os.environ, "ELASTIQ_STORE": str(store)},
         stdout=subprocess.PIPE,
@@ -91,11 +92,14 @@ def test_nothing_is_made_twice(undisturbed):
 @pytest.mark.parametrize(
     ("flags", "redone"),
     [
-        (("--calibration-samples", "7"), {"smooth", "quantize", "compile", "verify", "profile"}),
+        (
+            ("--calibration-samples", "7"),
+            {"smooth", "quantize", "compile", "verify", "profile", "weigh"},
+        ),
         (("--loads", "0,1"), {"profile"}),
         (("--keep", "fastest"), {"screen"}),
         (("--points", "queries=8"), {"profile"}),
-        (("--threads", "2"), {"verify", "profile"}),
+        (("--threads", "2"), {"verify", "profile", "weigh"}),
     ],
 )
 def test_a_changed_setting_redoes_what_follows_from_it_and_no_more(

@@ -120,3 +120,19 @@ def test_two_builds_at_once_make_an_entry_once(own, tmp_path):
     for child in children:
         child.join()
     assert log.read_text() == "made\n"
+
+
+def test_who_resumes_finds_what_a_killed_make_left(own):
+    def killed(folder):
+        (folder / "notes").write_text("half")
+        raise KeyboardInterrupt
+
+    def rest(folder):
+        (folder / "made").write_text((folder / "notes").read_text() + ", and the rest")
+
+    with pytest.raises(KeyboardInterrupt):
+        own.produce("kind", {}, killed, resumes=True)
+    entry, cached = own.produce("kind", {}, rest, resumes=True)
+    assert not cached
+    assert (entry / "made").read_text() == "half, and the rest"
+    assert own.produce("kind", {}, forbidden, resumes=True) == (entry, True)

@@ -17,10 +17,10 @@ from torch import nn
 from calibration.data import CalibrationData
 from calibration.recipes import RECIPES
 from compiler.passes import trace
-from compiler.passes.profile import example
 from compiler.source import Stage
 from elastiq import cuda, digest, plugins
 from elastiq.errors import ElastiqError, EngineError
+from elastiq.footprint import example
 from elastiq.protocols import RunnerOptions
 from elastiq.records import Graph, Point, TensorSpec
 from elastiq.tensorrt import Help

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from elastiq.burner import Burner, cores
+from elastiq.burner import STREAMED, Burner, cores
 from elastiq.errors import ElastiqError
 
 pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc")
@@ -48,6 +48,20 @@ def share_taken(load):
 def test_it_takes_about_its_share(load):
     # On a busy machine it may get less than it wants, and never much more.
     assert 0.4 * load < share_taken(load) < 1.25 * load + 0.03
+
+
+def resident(pid):
+    (line,) = [x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmRSS" in x]
+    return 1024 * int(line.split()[1])
+
+
+def test_it_may_stream_through_memory_with_its_share():
+    with Burner(0.3, streams=True) as burner:
+        assert all(resident(pid) > STREAMED for pid in burner.pids)
+        before = sum(map(cpu_seconds, burner.pids))
+        time.sleep(SECONDS)
+        taken = (sum(map(cpu_seconds, burner.pids)) - before) / SECONDS / cores()
+    assert 0.1 < taken < 0.45
 
 
 def test_more_is_more():

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elastiq.codec import plain
 from elastiq.errors import ElastiqError
-from elastiq.latency import Latency, LatencyTable, Row
+from elastiq.latency import MEMORY, Latency, LatencyTable, Row, read
 from elastiq.records import PointRecord, Route, StageRecord
 
 seconds = st.floats(1e-5, 1.0)
@@ -111,3 +112,29 @@ def test_a_mixture_lies_between_its_ways(ways):
     low, high = min(cost for _, cost in ways), max(cost for _, cost in ways)
     assert low * 0.999 <= found.p50 <= found.p90 <= found.p99 <= 2 * high * 1.001
     assert 1.1 * low * 0.999 <= found.mean <= 1.1 * high * 1.001
+
+
+def test_streaming_programs_have_a_table_of_their_own():
+    rows = (
+        Row("e", 0.0, latency(0.1)),
+        Row("e", 1.0, latency(0.2)),
+        Row("e", 0.9, latency(0.5), MEMORY),
+    )
+    found = LatencyTable("d", True, {}, rows)
+    assert found.loads == [0.0, 1.0]
+    assert found.at("e", 1.0).p50 == 0.2
+    assert found.at("e", 0.9).p50 == pytest.approx(0.19)
+    under = found.under(MEMORY)
+    assert under.loads == [0.0, 0.9]
+    assert under.at("e", 0.0).p50 == 0.1
+    assert under.at("e", 0.45).p50 == pytest.approx(0.3)
+    assert under.at("e", 1.0).p50 == 0.5
+
+
+def test_a_table_of_another_schema_is_refused():
+    data = plain(table([(0.0, 0.1)]))
+    assert read(data, "a file") == table([(0.0, 0.1)])
+    with pytest.raises(ElastiqError, match="has schema 9"):
+        read(data | {"schema_version": 9}, "a file")
+    with pytest.raises(ElastiqError, match="Did you mean 'rows'"):
+        read(data | {"row": []}, "a file")

@@ -7,10 +7,18 @@ import itertools
 import numpy as np
 import pytest
 
-from elastiq.measure import AGREEING_WINDOWS, ENOUGH_SAMPLES, WARM_UP_RUNS, measure
+from elastiq.measure import (
+    AGREEING_WINDOWS,
+    ENOUGH_SAMPLES,
+    WARM_UP_RUNS,
+    WINDOW_RUNS,
+    Bench,
+    Window,
+    measure,
+)
 
 
-class Bench:
+class Machine:
     """Engines that cost what they say, on a clock that only they move."""
 
     def __init__(self, **costs):
@@ -31,7 +39,7 @@ class Bench:
 
 
 def test_steady_engines_measure_as_what_they_cost():
-    found = Bench(fast=0.001, slow=0.004).measure()
+    found = Machine(fast=0.001, slow=0.004).measure()
     for name, cost in (("fast", 0.001), ("slow", 0.004)):
         latency = found[name]
         assert latency.stable
@@ -41,21 +49,21 @@ def test_steady_engines_measure_as_what_they_cost():
 
 
 def test_quantiles_are_of_all_runs():
-    found = Bench(e=[0.001] * 90 + [0.010] * 10).measure(seconds=20)["e"]
+    found = Machine(e=[0.001] * 90 + [0.010] * 10).measure(seconds=20)["e"]
     assert found.p50 == pytest.approx(0.001)
     assert found.p99 == pytest.approx(0.010, rel=0.2)
     assert found.mean == pytest.approx(0.0019, rel=0.2)
 
 
 def test_the_first_run_is_told_apart_and_does_not_spoil_the_rest():
-    bench = Bench(e=itertools.chain([0.5], itertools.repeat(0.001)))
+    bench = Machine(e=itertools.chain([0.5], itertools.repeat(0.001)))
     found = bench.measure()["e"]
     assert found.first_run == pytest.approx(0.5)
     assert found.p99 == pytest.approx(0.001)
 
 
 def test_engines_take_turns():
-    bench = Bench(a=0.001, b=0.001)
+    bench = Machine(a=0.001, b=0.001)
     bench.measure()
     after = bench.order[2 + 2 * WARM_UP_RUNS :]
     turns = [name for name, _ in itertools.groupby(after)]
@@ -65,6 +73,47 @@ def test_engines_take_turns():
 
 def test_a_restless_engine_is_marked_and_does_not_hang():
     growing = (0.001 * 1.01**n for n in range(100_000))
-    found = Bench(e=growing).measure(seconds=1.0)["e"]
+    found = Machine(e=growing).measure(seconds=1.0)["e"]
     assert not found.stable
     assert found.samples > 0
+
+
+def test_the_spread_is_that_of_the_middle_half():
+    machine = Machine(e=[0.001, 0.002, 0.003, 0.004, 0.005])
+    bench = Bench(machine.engines(), 2.0, lambda: machine.now)
+    list(bench.run())
+    assert bench.taken["e"].spread == pytest.approx(0.002, rel=0.1)
+    assert bench.taken["e"].energy is None
+
+
+def test_energy_is_that_of_an_engines_own_windows():
+    machine = Machine(cheap=0.001, dear=0.001)
+    used = {"cheap": 0.5, "dear": 2.0}  # joules per run
+
+    def joules():
+        return sum(used[name] for name in machine.order)
+
+    bench = Bench(machine.engines(), 2.0, lambda: machine.now, joules)
+    list(bench.run())
+    assert {n: taken.energy for n, taken in bench.taken.items()} == pytest.approx(used)
+
+
+def test_what_a_killed_process_measured_counts_and_turns_stay_even():
+    machine = Machine(a=0.001, b=0.001, c=0.001)
+    before = Bench(machine.engines(), 2.0, lambda: machine.now)
+    kept = list(itertools.islice(before.run(), 3 + 7))  # a in the midst of a third turn
+    again = Bench(machine.engines(), 2.0, lambda: machine.now)
+    for window in kept:
+        again.take(window)
+    seen = [window for window in again.run() if not window.first]
+    assert [window.engine for window in seen[:5]] == ["b", "c", "a", "b", "c"]
+    assert {len(taken.windows) for taken in again.taken.values()} == {(len(seen) + 7) // 3}
+
+
+def test_the_first_run_of_all_is_kept():
+    machine = Machine(e=itertools.chain([0.5], itertools.repeat(0.001)))
+    bench = Bench(machine.engines(), 2.0, lambda: machine.now)
+    bench.take(Window("e", (0.7,), first=True))
+    bench.take(Window("e", (0.001,) * WINDOW_RUNS))
+    list(bench.run())
+    assert bench.taken["e"].latency.first_run == 0.7

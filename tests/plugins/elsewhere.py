@@ -20,6 +20,7 @@ runner = "elsewhere"
 precisions = frozenset({"fp32", "int8"})
 on_device = True
 joins = False
+integer_products = True
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,46 @@
+"""Weigh: what each engine takes to be loaded, and of memory, alone in a fresh process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from compiler.passes.profile import Runnable
+from compiler.progress import Progress
+from compiler.store import Store
+from elastiq import device, digest, footprint
+from elastiq.codec import decode, plain
+from elastiq.footprint import Place
+from elastiq.latency import Footprint
+
+REVISION = 1  # of what this pass finds of the same engines
+FOUND = "footprint.json"
+
+
+def weigh(
+    engines: Sequence[Runnable], threads: int, store: Store, progress: Progress
+) -> dict[str, Footprint]:
+    """The footprint of each engine, by key."""
+    found = {}
+    circumstances = device.circumstances()
+    with progress.task("weigh") as task:
+        task.cached = True
+        for engine in {engine.key: engine for engine in engines}.values():
+            inputs = {
+                "engine": engine.identity,
+                "threads": threads,
+                "circumstances": circumstances,
+                "revision": REVISION,
+            }
+            make = partial(_weigh, engine.place(threads))
+            entry, there = store.produce("weigh", inputs, make)
+            task.cached = task.cached and there
+            told = digest.parse((entry / FOUND).read_bytes())
+            found[engine.key] = decode(Footprint, told, FOUND)
+    return found
+
+
+def _weigh(place: Place, folder: Path) -> None:
+    (folder / FOUND).write_text(json.dumps(plain(footprint.alone(place))))

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from compiler.progress import Progress
 from compiler.store import Store
-from elastiq import device
+from compiler.workshop import HERE, Workshop
 from elastiq.burner import Burner
 from elastiq.codec import decode, plain
 from elastiq.latency import LatencyTable, Row
@@ -45,11 +45,12 @@ def profile(
     threads: int,
     store: Store,
     progress: Progress,
+    workshop: Workshop = HERE,
 ) -> LatencyTable:
-    """The latency table of these engines on this machine, one level of load after another."""
+    """The latency table of these engines on the device, one level of load after another."""
     rows: list[Row] = []
     engines = tuple({engine.key: engine for engine in engines}.values())
-    circumstances = device.circumstances() | {"threads": str(threads)}
+    circumstances = workshop.circumstances | {"threads": str(threads)}
     for load in loads:
         with progress.task(f"profile at {load:.0%} load") as task:
             inputs = {
@@ -62,16 +63,29 @@ def profile(
             entry, task.cached = store.produce(
                 "profile",
                 inputs,
-                partial(_measure, engines, load, seconds, threads),
+                partial(_measured, workshop, engines, load, seconds, threads),
             )
         found = json.loads((entry / ROWS).read_text())
         rows.extend(decode(Row, row, ROWS) for row in found)
-    return LatencyTable(device.this().name, True, circumstances, tuple(rows))
+    return LatencyTable(workshop.device.name, True, circumstances, tuple(rows))
 
 
-def _measure(
-    engines: Sequence[Runnable], load: float, seconds: float, threads: int, folder: Path
+def _measured(
+    workshop: Workshop,
+    engines: Sequence[Runnable],
+    load: float,
+    seconds: float,
+    threads: int,
+    folder: Path,
 ) -> None:
+    rows = workshop.run(on_device, engines, load, seconds, threads)
+    (folder / ROWS).write_text(json.dumps(rows))
+
+
+def on_device(
+    engines: Sequence[Runnable], load: float, seconds: float, threads: int
+) -> list[dict[str, Any]]:
+    """The rows of these engines at one level of load, measured in this process."""
     with ExitStack() as stack:
         runs = {}
         for built in engines:
@@ -85,8 +99,7 @@ def _measure(
         seen = (sensor.read() or {}).get("others", load)
     # What the dispatcher's own sensor saw, not what was asked for: the machine had other work
     # too, and a busy kernel gives a burner less than it wants.
-    rows = [plain(Row(key, round(seen, 2), latency)) for key, latency in measured.items()]
-    (folder / ROWS).write_text(json.dumps(rows))
+    return [plain(Row(key, round(seen, 2), latency)) for key, latency in measured.items()]
 
 
 def example(specs: tuple[TensorSpec, ...]) -> dict[str, np.ndarray]:

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
+from compiler.bench import glances
 from compiler.passes.compile import BuiltEngine
-from compiler.passes.profile import example
 from compiler.passes.verify import Variant, group
 from compiler.progress import Progress
 from compiler.store import Store
-from elastiq import device
-from elastiq.errors import EngineError
-from elastiq.measure import glance
+from compiler.workshop import HERE, Workshop
 from profiles.choice import FULL_PRECISION
 
 REVISION = 1  # of what this pass finds in the same engines
@@ -27,16 +24,23 @@ OPINIONS = 2  # engines at full precision that stay, should the fastest prove wr
 
 
 def screen(
-    engines: tuple[BuiltEngine, ...], threads: int, store: Store, progress: Progress
+    engines: tuple[BuiltEngine, ...],
+    threads: int,
+    store: Store,
+    progress: Progress,
+    workshop: Workshop = HERE,
 ) -> tuple[tuple[BuiltEngine, ...], tuple[str, ...]]:
     """The engines that may still win, and of the others what kept them from it."""
     with progress.task("screen") as task:
         inputs = {
             "engines": sorted(engine.folder.name for engine in engines),
-            "circumstances": device.circumstances() | {"threads": str(threads)},
+            "circumstances": workshop.circumstances | {"threads": str(threads)},
             "revision": REVISION,
         }
-        make = partial(_glance, engines, threads)
+
+        def make(folder: Path) -> None:
+            (folder / TIMES).write_text(json.dumps(workshop.run(glances, engines, threads)))
+
         entry, task.cached = store.produce("screen", inputs, make)
     times = json.loads((entry / TIMES).read_text())
     contenders: list[BuiltEngine] = []
@@ -69,22 +73,3 @@ def _seconds(variant: Variant, times: Mapping[str, float]) -> float | None:
     """What its stages take; None if one does not run, which verifying will tell of."""
     found = [times.get(engine.key) for engine in variant.engines.values()]
     return None if None in found else sum(filter(None, found))
-
-
-def _glance(engines: tuple[BuiltEngine, ...], threads: int, folder: Path) -> None:
-    times: dict[str, float] = {}
-    once = {built.folder: built.key for built in reversed(engines)}
-    for built in engines:
-        if once[built.folder] in times:
-            times[built.key] = times[once[built.folder]]
-            continue
-        feed = example(built.graph.inputs)
-        try:
-            engine = built.load(threads)
-            try:
-                times[built.key] = glance(partial(engine, feed))
-            finally:
-                engine.close()
-        except EngineError:
-            continue
-    (folder / TIMES).write_text(json.dumps(times))

@@ -101,9 +101,7 @@ def build(
     kept = engines if config.keep == "all" else _chosen(choices, engines)
     table = _joined(proven.table, _profile(kept, busy, plan, store, progress, workshop))
     if until == "profile":
-        return Build(
-            graphs, engines, verified, table, choices, None, layers, failures, proven.aside
-        )
+        return Build(graphs, engines, verified, table, choices, None, layers, failures, aside)
 
     with progress.task(f"bundle {plan.output}"):
         output = bundle(plan, verified, choices, table, layers)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ import click
 
 from compiler import config
 from compiler.commands import options
-from compiler.plan import plan
+from compiler.lab import quiet
+from compiler.plan import Plan, plan
 from compiler.progress import Progress
+from compiler.workshop import HERE, Workshop
 from profiles import export
 from profiles.export import FORMS
 
@@ -55,8 +59,8 @@ def _run(name: str, flags: dict[str, Any]) -> None:
     from compiler.store import Store
 
     until = "bundle" if name == "build" else name
-    with Progress(planned.tasks, silent=as_json) as progress:
-        built = pipeline.build(planned, Store.default(), progress, until)
+    with _workshop(planned) as workshop, Progress(planned.tasks, silent=as_json) as progress:
+        built = pipeline.build(planned, Store.default(), progress, until, workshop)
     if built.table is not None:
         for form, where in exports.items():
             export.write(built.table, where, form)
@@ -64,6 +68,22 @@ def _run(name: str, flags: dict[str, Any]) -> None:
         click.echo(json.dumps(summary.as_dict(built, planned.absent), indent=1))
     else:
         click.echo(summary.as_text(built, planned.absent))
+
+
+@contextmanager
+def _workshop(plan: Plan) -> Iterator[Workshop]:
+    """This machine, or the lab that is named."""
+    config = plan.config
+    if not config.lab:
+        yield HERE
+        return
+    quiet.distributed()
+    from compiler.lab import client
+
+    with client.opened(config.lab, plan.target, config.lab_patience) as lab:
+        for name, version in lab.others.items():
+            click.echo(f"the device has another {name} than this machine: {version}", err=True)
+        yield lab
 
 
 def _here() -> Path | None:

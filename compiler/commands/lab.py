@@ -7,6 +7,7 @@ import json
 import platform
 import signal
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -94,11 +95,16 @@ def _shown(found: dict[str, Any]) -> str:
 
 
 def _until_stopped(work: Coroutine[Any, Any, None]) -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        asyncio.run(work)
-    except KeyboardInterrupt:
-        click.echo("stopped", err=True)
+    """Stopping is not an error, and takes the processes along."""
+
+    async def stoppable() -> None:
+        task = asyncio.ensure_future(work)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        with suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(stoppable())
 
 
 def _say(line: str) -> None:

@@ -34,7 +34,7 @@ from elastiq.records import Graph, Point
 from targets.backends import backend
 from targets.devices import Target
 
-CONNECTING = 10.0  # seconds
+CONNECTING = 5.0  # seconds
 LOOK = 1.0  # seconds, between looks at whether the lab is still there
 BUILD = "build"  # the resource of workers that build
 
@@ -255,12 +255,14 @@ def _operation(client: distributed.Client, name: str) -> Any:
 def view(client: distributed.Client, address: str) -> dict[str, Any]:
     """Who is in a lab, what they do, and what waits."""
     try:
-        found: dict[str, Any] = client.sync(client.scheduler.elastiq_view)
-        return found
-    except (AttributeError, OSError) as e:
+        found: dict[str, Any] | None = client.sync(_operation(client, "elastiq_view"))
+    except OSError as e:
+        raise Unavailable(f"the lab at {address} was lost: {e}") from e
+    if found is None:  # what Dask answers to what it does not know
         raise Unavailable(
             f"{address} is a Dask scheduler, but no lab. Start one with: elastiq lab scheduler"
-        ) from e
+        )
+    return found
 
 
 def _owner(client: distributed.Client, address: str, target: Target) -> Owner:

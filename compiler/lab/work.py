@@ -6,7 +6,6 @@ An error that a user can mend comes back as a value: Dask would print the others
 from __future__ import annotations
 
 import platform
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -17,16 +16,16 @@ import distributed
 from distributed.utils import sync
 
 from compiler import workshop
-from compiler.answering import Loaded, Manner, Way
+from compiler.answering import Manner
 from compiler.children import Died, child
+from compiler.lab import device_side
 from compiler.lab.parcels import Parcel, pack, received, send
 from compiler.passes.compile import BuiltEngine
 from compiler.store import Store
 from compiler.terms import Terms
 from compiler.workshop import Unavailable
-from elastiq import __version__, arrays, device
+from elastiq import __version__, device
 from elastiq.codec import plain
-from elastiq.drivers import Outputs
 from elastiq.errors import ElastiqError, EngineError
 from elastiq.protocols import Arrays
 from elastiq.records import Graph
@@ -108,7 +107,9 @@ def run(
     circumstances: Mapping[str, str],
 ) -> Outcome:
     """What a function makes of engines on this device."""
-    return _attempt(lambda: _on_device(circumstances, engines, _run, function, arguments))
+    return _attempt(
+        lambda: _on_device(circumstances, engines, device_side.run, function, arguments)
+    )
 
 
 def answer(
@@ -119,7 +120,7 @@ def answer(
     def asked() -> Any:
         path = received(inputs, Store.default(), _depot) / INPUTS
         stages = tuple(engines)
-        return _on_device(circumstances, engines.values(), _answer, stages, manner, path)
+        return _on_device(circumstances, engines.values(), device_side.answer, stages, manner, path)
 
     return _attempt(asked)
 
@@ -133,12 +134,12 @@ def feed(
 ) -> Outcome:
     """What one stage of a point makes of each of these."""
     means = (tuple(engines), manner, stage, feeds)
-    return _attempt(lambda: _on_device(circumstances, engines.values(), _feed, *means))
+    return _attempt(lambda: _on_device(circumstances, engines.values(), device_side.feed, *means))
 
 
 def rest() -> Outcome:
     """Unload what is loaded."""
-    return _attempt(lambda: child("device").call(_unload, seconds=LONGEST))
+    return _attempt(lambda: child("device").call(device_side.unload, seconds=LONGEST))
 
 
 def _attempt(work: Callable[[], Any]) -> Outcome:
@@ -204,43 +205,3 @@ def _on_device(
     store = Store.default()
     arrived = tuple(engine.arrived(store) for engine in engines)
     return child("device").call(work, arrived, *means, seconds=LONGEST)
-
-
-# What follows runs in the device's child process, which keeps the engines of one point loaded.
-_kept: dict[object, Loaded] = {}
-
-
-def _run(
-    engines: Sequence[BuiltEngine], function: Callable[..., Any], arguments: Sequence[Any]
-) -> Any:
-    _unload()
-    return function(engines, *arguments)
-
-
-def _answer(
-    engines: Sequence[BuiltEngine], stages: Sequence[str], manner: Manner, inputs: Path
-) -> tuple[Outputs, Counter[Way]]:
-    return _loaded(engines, stages, manner).answer(arrays.load(inputs))
-
-
-def _feed(
-    engines: Sequence[BuiltEngine],
-    stages: Sequence[str],
-    manner: Manner,
-    stage: str,
-    feeds: Sequence[Arrays],
-) -> list[Outputs]:
-    return _loaded(engines, stages, manner).feed(stage, feeds)
-
-
-def _loaded(engines: Sequence[BuiltEngine], stages: Sequence[str], manner: Manner) -> Loaded:
-    key = (tuple(engine.folder for engine in engines), tuple(stages), repr(manner))
-    if key not in _kept:
-        _unload()
-        _kept[key] = Loaded(dict(zip(stages, engines, strict=True)), manner)
-    return _kept[key]
-
-
-def _unload() -> None:
-    while _kept:
-        _kept.popitem()[1].close()

@@ -91,6 +91,22 @@ FALLS = {
 }
 
 
+def fall(engines, how):
+    """On the device of a lab."""
+    FALLS[how]()
+
+
+def slow(engines, seconds):
+    """So long that somebody can be killed meanwhile."""
+    time.sleep(seconds)
+    return seconds
+
+
+def loaded(engines):
+    """What the process of a lab's device has loaded."""
+    return sorted(sys.modules)
+
+
 class Engine:
     def __init__(self, folder, options):
         import onnx

@@ -281,15 +281,17 @@ def _owner(client: distributed.Client, address: str, target: Target) -> Owner:
             f"elastiq lab worker {address} --device {target.name}"
         )
     said = client.run(work.introduce, on_error="return")
+    present = {place: one for place, one in said.items() if not isinstance(one, OSError)}
     ours = work.versions()
-    for worker in said.values():
-        if isinstance(worker, Exception) or worker["versions"]["elastiq"] != ours["elastiq"]:
-            who = worker if isinstance(worker, Exception) else worker["name"]
+    for place, one in present.items():
+        if isinstance(one, Exception) or one["versions"]["elastiq"] != ours["elastiq"]:
             raise Unavailable(
-                f"a worker of the lab has another version of elastiq than {ours['elastiq']}, which "
-                f"is here: {who}. Install the same on both."
+                f"the worker {staff[place]['name']} of the lab has another version of elastiq than "
+                f"the {ours['elastiq']} that is here. Install the same on both."
             )
-    worker = said[owners[0]]
+    worker = next((present[place] for place in owners if place in present), None)
+    if worker is None:
+        raise Unavailable(f"the worker of the {target.name} does not answer; try again")
     others = {
         name: found
         for name, found in worker["versions"].items()

@@ -24,7 +24,7 @@ joins = False
 
 @dataclass(frozen=True)
 class Settings:
-    """`does`: build, refuse, raise, crash, exit, hang or hoard; or spoil what it builds."""
+    """`does`: build, refuse, raise, crash, exit, hang, hoard or dawdle; or spoil what it builds."""
 
     does: str = "build"
     only: str = ""  # at this point, the others are built
@@ -88,6 +88,7 @@ FALLS = {
     "exit": lambda: os._exit(3),
     "hang": lambda: time.sleep(600),
     "hoard": hoard,
+    "dawdle": lambda: time.sleep(1.5),
 }
 
 

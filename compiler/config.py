@@ -21,6 +21,7 @@ class Config:
     onnx: tuple[str, ...] = ()  # instead of a model, a file for each point: queries=16:q16.onnx
     target: str = "cpu-x86"
     points: tuple[str, ...] = ()  # queries=16,32: only these values of the knob
+    batches: tuple[int, ...] = (1,)  # requests that one run answers at most: a point for each
     backends: tuple[str, ...] = ()  # none: those of the target
     settings: tuple[str, ...] = ()  # openvino.hint=throughput: of a backend
     precisions: tuple[str, ...] = ()  # none: those of the target
@@ -47,6 +48,13 @@ class Config:
     def __post_init__(self) -> None:
         if self.keep not in ("fastest", "all"):
             raise ElastiqError(f"keep is {self.keep!r}; it must be 'fastest' or 'all'")
+        if not self.batches or min(self.batches) < 1:
+            raise ElastiqError("batches must be whole numbers from 1 up")
+        if self.onnx and self.batches != (1,):
+            raise ElastiqError(
+                "ONNX files have the batch they were exported with: leave --batch out, or build "
+                "from the torch module"
+            )
         if self.accuracy_drop < 0:
             raise ElastiqError("accuracy_drop must not be negative")
         if self.build_seconds <= 0 or self.build_memory < 0:

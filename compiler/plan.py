@@ -79,7 +79,7 @@ def plan(config: Config) -> Plan:
     if config.onnx:
         model = source.load_onnx(config.onnx, config.calibration)
     else:
-        model = source.load(config.model, config.points, config.calibration)
+        model = source.load(config.model, config.points, config.calibration, config.batches)
     output = Path(config.output or f"{model.name}.elastiq")
     check_output(output)
     made = Plan(

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from compiler.batches import Batched
 from compiler.onnx_files import OnnxFiles
 from compiler.plain import PlainModule
 from elastiq import digest, drivers
@@ -227,8 +228,10 @@ class SourceModel:
                 raise ElastiqError(f"{self.spec}: {what} failed: {type(e).__name__}: {e}") from e
 
 
-def load(spec: str, points: tuple[str, ...] = (), data: str = "") -> SourceModel:
-    """Load `package.module:attribute` or `path/to/file.py:attribute`.
+def load(
+    spec: str, points: tuple[str, ...] = (), data: str = "", batches: tuple[int, ...] = (1,)
+) -> SourceModel:
+    """Load `package.module:attribute` or `path/to/file.py:attribute`, for runs of such batches.
 
     A plain torch module has neither points nor data of its own: they are those given.
     """
@@ -254,6 +257,8 @@ def load(spec: str, points: tuple[str, ...] = (), data: str = "") -> SourceModel
         files = _source_files(module, before)
     if isinstance(thing, torch.nn.Module) and not hasattr(thing, "points"):
         thing = PlainModule(spec, thing, points, data)
+    if batches != (1,):
+        thing = Batched(spec, thing, batches)
     return SourceModel(spec, thing, namespace, files)
 
 

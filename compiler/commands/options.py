@@ -22,16 +22,23 @@ def _listed(context: click.Context, parameter: click.Parameter, value: Any) -> A
     return tuple(value)
 
 
-def _shares(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    if not value:
-        return ()
-    try:
-        return tuple(float(part) for part in value.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is not a list of numbers such as 0,0.5,1") from None
+def _numbers(kind: Callable[[str], float], example: str) -> Decorated:
+    def read(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+        if not value:
+            return ()
+        try:
+            return tuple(kind(part) for part in value.split(","))
+        except ValueError:
+            raise click.BadParameter(
+                f"{value!r} is not a list of numbers such as {example}"
+            ) from None
+
+    return read
 
 
-loads = click.option("--loads", callback=_shares, help="Load levels to profile at. [0,0.5,1]")
+loads = click.option(
+    "--loads", callback=_numbers(float, "0,0.5,1"), help="Load levels to profile at. [0,0.5,1]"
+)
 
 
 def building(function: Decorated) -> Decorated:
@@ -51,6 +58,12 @@ _BUILDING = (
     ),
     click.option("-t", "--target", help="The device to build for; see `elastiq targets`."),
     click.option("--points", multiple=True, callback=_listed, help="Only these: queries=16,32,64."),
+    click.option(
+        "--batch",
+        "batches",
+        callback=_numbers(int, "1,4"),
+        help="Requests that one run may answer, a point for each: 1,4. [1]",
+    ),
     click.option(
         "--backend", "backends", multiple=True, callback=_listed, help="Only this backend."
     ),

@@ -197,11 +197,13 @@ def _jobs(graphs: tuple[Graph, ...], backends: tuple[str, ...], terms: Terms) ->
 
 
 def _joined(graphs: tuple[Graph, ...]) -> tuple[Graph, ...]:
-    """Each graph, knowing those of the other points."""
+    """Each graph, knowing those of the other points that take the same."""
+
+    def kind(graph: Graph) -> tuple[object, ...]:
+        return graph.stage, graph.precision, graph.inputs
 
     def peers(graph: Graph) -> tuple[Path, ...]:
-        alike = (g for g in graphs if (g.stage, g.precision) == (graph.stage, graph.precision))
-        return tuple(dict.fromkeys(g.path for g in alike))
+        return tuple(dict.fromkeys(g.path for g in graphs if kind(g) == kind(graph)))
 
     return tuple(replace(graph, peers=peers(graph)) for graph in graphs)
 

@@ -56,7 +56,8 @@ class Lab:
         self._client = client
         self._owner = owner
         self._patience = patience
-        self._haste = 0
+        self._ordered = 0
+        self._urgent = False
         self._parcels: dict[Path, Parcel] = {}
 
     @property
@@ -76,7 +77,7 @@ class Lab:
         return target.name == self._owner.target
 
     def portions(self, points: Sequence[Point]) -> Iterable[Sequence[Point]]:
-        self._haste += 1  # what is ordered while these are at work is waited for
+        self._urgent = True  # what is ordered while these are at work is waited for
         return [[point] for point in points]
 
     def order(self, graph: Graph, name: str, terms: Terms) -> Filling:
@@ -153,12 +154,13 @@ class Lab:
         function: Callable[..., Outcome],
         *arguments: Any,
     ) -> distributed.Future:
+        self._ordered += 1
         return self._client.submit(
             function,
             *arguments,
             key=f"{label}{MARK}{uuid.uuid4().hex}",
             resources=dict.fromkeys(resources, 1),
-            priority=self._haste,
+            priority=1 if self._urgent else -self._ordered,
             pure=False,
         )
 

@@ -163,9 +163,7 @@ def test_a_sweep_equals_a_local_build_overlaps_and_survives_that_workers_are_kil
     until(lambda: doing("device", "measure"))
     os.kill(pids["device"], signal.SIGKILL)
     until(lambda: doing("device", "nothing that is done"))
-    print(finish(building))
-    import itertools
-    print(*[(k, len(list(g))) for k,g in itertools.groupby(map(str,seen))], sep="\n")
+    finish(building)
     until(lambda: processes(lab).keys() == pids.keys())
     assert not set(processes(lab).values()) & set(pids.values())
     assert contents(out) == contents(alone)

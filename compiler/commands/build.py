@@ -12,12 +12,14 @@ import click
 
 from compiler import config
 from compiler.commands import options
+from compiler.config import Config
 from compiler.lab import quiet
-from compiler.plan import Plan, plan
+from compiler.plan import plan
 from compiler.progress import Progress
 from compiler.workshop import HERE, Workshop
 from profiles import export
 from profiles.export import FORMS
+from targets.devices import target
 
 HELP = {
     "build": "Make a bundle from MODEL: trace, quantize, compile, verify, profile and bundle it.",
@@ -54,13 +56,16 @@ def _run(name: str, flags: dict[str, Any]) -> None:
     given = flags.pop("config")
     path = Path(given) if given else _here()
     settings = config.read(path, flags)
-    planned = plan(settings)
-    from compiler import pipeline, summary  # with torch behind them
-    from compiler.store import Store
-
     until = "bundle" if name == "build" else name
-    with _workshop(planned) as workshop, Progress(planned.tasks, silent=as_json) as progress:
-        built = pipeline.build(planned, Store.default(), progress, until, workshop)
+    with _workshop(settings) as workshop:
+        planned = plan(settings)
+        from compiler import pipeline  # with torch behind it
+        from compiler.store import Store
+
+        with Progress(planned.tasks, silent=as_json) as progress:
+            built = pipeline.build(planned, Store.default(), progress, until, workshop)
+    from compiler import summary
+
     if built.table is not None:
         for form, where in exports.items():
             export.write(built.table, where, form)
@@ -71,16 +76,15 @@ def _run(name: str, flags: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _workshop(plan: Plan) -> Iterator[Workshop]:
+def _workshop(config: Config) -> Iterator[Workshop]:
     """This machine, or the lab that is named."""
-    config = plan.config
     if not config.lab:
         yield HERE
         return
     quiet.distributed()
     from compiler.lab import client
 
-    with client.opened(config.lab, plan.target, config.lab_patience) as lab:
+    with client.opened(config.lab, target(config.target), config.lab_patience) as lab:
         for name, version in lab.others.items():
             click.echo(f"the device has another {name} than this machine: {version}", err=True)
         yield lab

@@ -88,7 +88,7 @@ FALLS = {
     "exit": lambda: os._exit(3),
     "hang": lambda: time.sleep(600),
     "hoard": hoard,
-    "dawdle": lambda: time.sleep(1.5),
+    "dawdle": lambda: time.sleep(1.0),
 }
 
 

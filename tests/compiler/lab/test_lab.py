@@ -182,11 +182,11 @@ def test_what_a_device_runs_needs_no_torch_and_may_crash(lab):
     with client.opened(lab, CPU, PATIENT) as opened:
         import elsewhere
 
-        loaded = set(opened.run(elsewhere.loaded, []))
-        assert not loaded & {"torch", "onnx", "distributed"}
         with pytest.raises(EngineError, match="SIGABRT: free"):
             opened.run(elsewhere.fall, [], "crash")
-        assert opened.run(elsewhere.loaded, [])
+        loaded = set(opened.run(elsewhere.loaded, []))  # by a new process
+        assert "compiler.passes.profile" in loaded
+        assert not loaded & {"torch", "onnx", "distributed"}
 
 
 def test_the_view_tells_people_and_machines_who_does_what(lab, elastiq):

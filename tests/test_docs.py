@@ -72,24 +72,16 @@ def test_the_commands_of_a_lab_on_one_machine_run(tmp_path, store_folder):
         'backends = ["onnxruntime"]\npoints = ["queries=4"]\nprofile_seconds = 0.2\n'
     )
     environment = {**os.environ, "ELASTIQ_STORE": str(store_folder), "PYTHONPATH": str(ROOT)}
-    start, *lines = commands(ROOT / "docs" / "lab.md")
-    words = [
-        [sys.executable, "-m", "compiler.cli", *shlex.split(line)[1:]] for line in (start, *lines)
+    start, *lines = [
+        [sys.executable, "-m", "compiler.cli", *shlex.split(line.replace("8786", port))[1:]]
+        for line in commands(ROOT / "docs" / "lab.md")
     ]
-    lab = subprocess.Popen(
-        [*words[0], "--port", port],
-        cwd=tmp_path,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    means = {"cwd": tmp_path, "env": environment, "text": True}
+    lab = subprocess.Popen([*start, "--port", port], stderr=subprocess.PIPE, **means)
     try:
         assert any(line.startswith("ready") for line in lab.stderr)
-        for line in words[1:]:
-            asked = [word.replace("8786", port) for word in line]
-            done = subprocess.run(
-                asked, cwd=tmp_path, env=environment, capture_output=True, text=True
-            )
+        for line in lines:
+            done = subprocess.run(line, capture_output=True, **means)
             assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
     finally:
         lab.terminate()

@@ -169,8 +169,7 @@ class Lab:
         alone = time.monotonic()
         while True:
             try:
-                outcome: Outcome = future.result(timeout=LOOK)
-                break
+                return work.value_of(future.result(timeout=LOOK))
             except distributed.TimeoutError:
                 if self._staffed(resources):
                     alone = time.monotonic()
@@ -187,9 +186,6 @@ class Lab:
                 ) from e
             except distributed.client.FutureCancelledError as e:
                 raise Unavailable("the lab was lost. Run the same command to go on.") from e
-        if outcome.kind:
-            raise outcome.error
-        return outcome.value
 
     def _staffed(self, resources: Sequence[str]) -> bool:
         """Whether some worker can do what needs these."""

@@ -34,21 +34,13 @@ from targets.backends import backend
 LONGEST = 3600.0  # seconds that engines may run for one task
 RUNTIMES = ("numpy", "onnxruntime", "openvino", "apache-tvm", "tensorrt", "tensorrt_rtx")
 INPUTS = "inputs.npz"
+MENDABLE = {"unavailable": Unavailable, "run": EngineError, "refused": ElastiqError}
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a task: a value, or which kind of error and its words."""
-
-    value: Any = None
-    kind: str = ""  # unavailable, refused, run, or that of Died
-    words: str = ""
-
-    @property
-    def error(self) -> Exception:
-        known = {"unavailable": Unavailable, "refused": ElastiqError, "run": EngineError}
-        made = known.get(self.kind)
-        return made(self.words) if made else Died(self.kind, self.words)
+# What came of a task: a value, or which kind of error and its words. No class of ours: Dask's
+# client unpickles the type of a result when it likes, perhaps while the user's model is called and
+# has the place of our modules.
+Outcome = tuple[Any, str, str]
 
 
 @dataclass(frozen=True)
@@ -142,17 +134,24 @@ def rest() -> Outcome:
     return _attempt(lambda: child("device").call(device_side.unload, seconds=LONGEST))
 
 
+def value_of(outcome: Outcome) -> Any:
+    """The value, or the error raised again."""
+    value, kind, words = outcome
+    if kind in MENDABLE:
+        raise MENDABLE[kind](words)
+    if kind:
+        raise Died(kind, words)
+    return value
+
+
 def _attempt(work: Callable[[], Any]) -> Outcome:
     try:
-        return Outcome(work())
+        return work(), "", ""
     except Died as e:
-        return Outcome(None, e.kind, str(e))
-    except Unavailable as e:
-        return Outcome(None, "unavailable", str(e))
-    except EngineError as e:
-        return Outcome(None, "run", str(e))
+        return None, e.kind, str(e)
     except ElastiqError as e:
-        return Outcome(None, "refused", str(e))
+        kind = next(kind for kind, error in MENDABLE.items() if isinstance(e, error))
+        return None, kind, str(e)
 
 
 def _depot(operation: str, **what: Any) -> Any:

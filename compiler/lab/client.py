@@ -121,8 +121,8 @@ class Lab:
 
     def rest(self) -> None:
         """Let the device unload what it has loaded, when it comes to it."""
-        future = self._submit("rest", self._alone, work.rest)
-        distributed.fire_and_forget(future)
+        with suppress(Exception):  # where the lab has gone, its device rests
+            distributed.fire_and_forget(self._submit("rest", self._alone, work.rest))
 
     @property
     def _alone(self) -> tuple[str, ...]:

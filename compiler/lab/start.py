@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import distributed
-from distributed.comm import connect
+from distributed.comm import connect, get_address_host
+from distributed.utils import get_ip
 
 from compiler.lab.client import BUILD, CONNECTING
 from compiler.lab.depot import Depot
@@ -89,7 +90,13 @@ async def _worker(
     """A process that works, and one that starts it again when it dies."""
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="worker-", dir=_store()))
     made = distributed.Nanny(
-        address, nthreads=1, name=name, resources=resources, memory_limit=0, local_directory=folder
+        address,
+        host=get_ip(get_address_host(address)),  # and not all that this machine has
+        nthreads=1,
+        name=name,
+        resources=resources,
+        memory_limit=0,
+        local_directory=folder,
     )
     running = await stack.enter_async_context(made)
     say(f"worker {name}: {', '.join(resources)}")

@@ -146,6 +146,12 @@ def processes(address):
         return {names[place]: pid for place, pid in pids.items()}
 
 
+def _scheduler(address):
+    """The process of the scheduler, which started the others."""
+    with client.connected(address) as connected:
+        return connected.run_on_scheduler(os.getpid)
+
+
 def test_a_sweep_equals_a_local_build_overlaps_and_survives_that_workers_are_killed(
     lab, alone, folder, watcher
 ):
@@ -194,6 +200,21 @@ def test_the_view_tells_people_and_machines_who_does_what(lab, elastiq):
     shown = elastiq("lab", "status", lab, check=0).stdout
     for worker in told["workers"]:
         assert worker["name"] in shown
+
+
+def test_nobody_else_reaches_a_lab_on_one_machine(lab, watcher):
+    import psutil
+
+    pids = [*processes(lab).values(), _scheduler(lab)]
+    listening = [
+        connection.laddr.ip
+        for pid in pids
+        for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) > len(pids)
+    assert set(listening) == {"127.0.0.1"}
 
 
 @pytest.mark.parametrize("name", ["jetson-orin", "nvidia-gpu"])
@@ -292,7 +313,7 @@ def test_a_device_that_reboots_in_mid_task_loses_nothing_and_one_that_stays_away
 
 def test_a_lab_that_goes_in_mid_build_ends_it_with_one_line(folder, lab, watcher):
     """The last test of this lab."""
-    pid = distributed.Client(lab, set_as_default=False).run_on_scheduler(os.getpid)
+    pid = _scheduler(lab)
     store = remade(folder, "left")
     building = command("build", TINY, "--lab", lab, "-o", folder / "left.elastiq", *FLAGS,
                        store=store)  # fmt: skip

@@ -194,13 +194,13 @@ def _on_device(
     *means: Any,
 ) -> Any:
     """Do it in a process of its own, where Dask disturbs nothing and a crash costs little else."""
-    changed = {
-        name: f"{value} instead of {circumstances.get(name)}"
+    changed = ", ".join(
+        f"{name}: {value} instead of {circumstances.get(name)}"
         for name, value in device.circumstances().items()
         if value != circumstances.get(name)
-    }
+    )
     if changed:
-        raise Unavailable(f"the device changed while it was in use ({changed}); run again")
+        raise Unavailable(f"the device changed meanwhile ({changed}). Run the same command again.")
     store = Store.default()
     arrived = tuple(engine.arrived(store) for engine in engines)
     return child("device").call(work, arrived, *means, seconds=LONGEST)

@@ -13,6 +13,7 @@ import threading
 import time
 from contextlib import contextmanager
 
+import elsewhere
 import pytest
 
 from compiler.cli import main
@@ -186,8 +187,6 @@ def test_a_sweep_equals_a_local_build_overlaps_and_survives_that_workers_are_kil
 
 def test_what_a_device_runs_needs_no_torch_and_may_crash(lab):
     with client.opened(lab, CPU, PATIENT) as opened:
-        import elsewhere
-
         with pytest.raises(EngineError, match="SIGABRT: free"):
             opened.run(elsewhere.fall, [], "crash")
         loaded = set(opened.run(elsewhere.loaded, []))  # by a new process
@@ -256,6 +255,29 @@ def test_a_scheduler_that_is_no_lab_is_told_from_one():
         pass
 
 
+def test_a_lab_in_which_nobody_builds_says_so(folder):
+    process = command("lab", "scheduler", "--port", 0, store=folder / "empty")
+    try:
+        address = said(process, "lab at ").split()[-1]
+        with pytest.raises(Unavailable, match="nobody who builds"):
+            client.opened(address, CPU, PATIENT).__enter__()
+    finally:
+        end(process)
+
+
+def test_a_worker_of_another_version_is_named(lab, monkeypatch):
+    monkeypatch.setattr(client.work, "versions", lambda: {"elastiq": "0.0.1"})
+    with pytest.raises(Unavailable, match=r"worker (build-0|device) .* another version"):
+        client.opened(lab, CPU, PATIENT).__enter__()
+
+
+def test_a_device_that_changes_meanwhile_measures_nothing_more(lab):
+    with client.opened(lab, CPU, PATIENT) as opened:
+        opened.circumstances["kernel"] = "of yesterday"
+        with pytest.raises(Unavailable, match="instead of of yesterday"):
+            opened.run(elsewhere.loaded, [])
+
+
 def test_what_arrives_damaged_is_refused(lab):
     with client.connected(lab) as connected:
         put = connected.scheduler.elastiq_put
@@ -285,8 +307,6 @@ def test_a_device_that_reboots_in_mid_task_loses_nothing_and_one_that_stays_away
     board = ("lab", "worker", lab, "--device", "board", "--name", "board")
     means = {"words": "worker board", "store": folder / "board",
              "ELASTIQ_DEVICES": str(folder / "devices")}  # fmt: skip
-    import elsewhere
-
     from targets import toml
     from targets.devices import Target
 

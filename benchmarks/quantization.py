@@ -39,6 +39,7 @@ from benchmarks import environments, peers
 from benchmarks.harness import Figure, at_least, at_most, interleaved, store
 from calibration.data import CalibrationData, prepare
 from compiler import source
+from compiler.answering import in_turn
 from compiler.passes.budget import Spending, keep_to_budget
 from compiler.passes.compile import BuiltEngine, compile
 from compiler.passes.feed import Feeds
@@ -125,7 +126,7 @@ def _score(model: SourceModel, made: Path, kept: Store) -> tuple[float, bool]:
 
     def make(folder: Path) -> None:
         session = _session(made)
-        recorder = Recorder(lambda requests: [session(request) for request in requests])
+        recorder = Recorder(partial(in_turn, lambda requests: [session(one) for one in requests]))
         score = float(model.evaluate(recorder).mean())
         (folder / "score.json").write_text(json.dumps(score))
 

@@ -30,6 +30,7 @@ COMMANDS = {
     "serve": "Serve bundles by the Open Inference Protocol (KServe v2).",
     "replay": "Replay a burst of requests against a bundle.",
     "doctor": "Say what this machine can build and run, and why not.",
+    "lab": "Build on many machines, and measure on the devices themselves.",
     "targets": "List the devices that can be built for.",
 }
 USER_MISTAKE = 2

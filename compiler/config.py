@@ -41,6 +41,8 @@ class Config:
     memory_loads: tuple[float, ...] = (1.0,)  # the same, by programs that stream through memory
     profile_seconds: float = 2.0  # at most, per engine and load
     keep: str = "fastest"  # or "all"
+    lab: str = ""  # the scheduler of a lab that builds and measures: tcp://192.168.1.10:8786
+    lab_patience: float = 300.0  # seconds to wait for a worker that has gone
     archive: bool = False  # the bundle as a single file, too
     output: str = ""
 
@@ -62,6 +64,8 @@ class Config:
             raise ElastiqError("budget_seconds must not be negative")
         if self.calibration_samples < 1 or self.profile_seconds <= 0 or self.threads < 0:
             raise ElastiqError("calibration_samples, profile_seconds and threads must be positive")
+        if self.lab_patience < 0:
+            raise ElastiqError("lab_patience must not be negative")
         if any(not 0 <= load <= 1 for load in self.loads) or 0.0 not in self.loads:
             raise ElastiqError("loads must lie between 0 and 1 and include 0")
         if any(not 0 <= load <= 1 for load in self.memory_loads):

@@ -7,15 +7,15 @@ INT8 engines that verify finds over the accuracy budget give layers back until t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compiler.passes.budget import LayersOf, Spending, keep_to_budget, look
 from compiler.passes.bundle import bundle
-from compiler.passes.compile import BuiltEngine, Failure, compile
+from compiler.passes.compile import BuiltEngine, Compiled, Failure, compile, in_portions, merged
 from compiler.passes.feed import Feeds
-from compiler.passes.profile import levels, profile
+from compiler.passes.profile import Level, levels, profile
 from compiler.passes.quantize import Method, quantize, read_batches
 from compiler.passes.roofline import roofline
 from compiler.passes.screen import Screened, screen
@@ -26,6 +26,7 @@ from compiler.passes.weigh import weigh
 from compiler.plan import Plan
 from compiler.progress import Progress
 from compiler.store import Store
+from compiler.workshop import HERE, Workshop
 from elastiq.latency import LatencyTable
 from elastiq.records import Graph
 from profiles.choice import Choice, choose, predict
@@ -50,7 +51,13 @@ class Build:
     aside: tuple[str, ...] = ()  # engines too slow to be chosen, in words
 
 
-def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -> Build:
+def build(
+    plan: Plan,
+    store: Store,
+    progress: Progress,
+    until: str = "bundle",
+    workshop: Workshop = HERE,
+) -> Build:
     """Run the passes in order, up to and with `until`."""
     config = plan.config
     traced = trace(plan.model, plan.points, store, progress)
@@ -72,40 +79,94 @@ def build(plan: Plan, store: Store, progress: Progress, until: str = "bundle") -
         graphs = (*graphs, *(replace(g, precision="fp16") for g in traced))
     if until == "quantize":
         return Build(graphs)
-    if not plan.target.here:
+    if not workshop.runs(plan.target):
         return _for_elsewhere(plan, graphs, feeds, store, progress, until)
 
-    compiled = compile(graphs, plan.backends, store, progress, plan.terms)
-    engines, failures = compiled.engines, compiled.failures
+    portions = in_portions(graphs, plan.backends, store, progress, plan.terms, workshop)
     if until == "compile":
-        return Build(graphs, engines, failures=failures)
+        compiled = merged(portions)
+        return Build(graphs, compiled.engines, failures=compiled.failures)
 
-    screened = Screened(engines)
-    if config.keep == "fastest":
-        screened = screen(engines, plan.threads, store, progress)
-    engines, reserve, aside = screened.engines, screened.reserve, screened.aside
-    findings = verify(plan.model, engines, plan.threads, store, progress, reserve)
-    verified, failures = findings.verified, (*failures, *findings.failures)
-    verified = keep_to_budget(plan.model, verified, feeds, _spending(plan), store, progress)
-    verified = share(verified)
-    engines = tuple(engine for v in verified for engine in v.variant.engines.values())
+    proven = Proven()
+    for compiled in portions:
+        proven = _prove(proven, compiled, plan, feeds, store, progress, until, workshop)
+    verified, engines = proven.verified, proven.engines
+    failures, aside = proven.failures, proven.aside
     layers = look(int8, verified, feeds, config.sensitivity, store, progress)
     if until == "verify":
         return Build(graphs, engines, verified, None, None, None, layers, failures, aside)
 
-    idle, *busy = levels(config.loads, config.memory_loads)
-    table = profile(engines, (idle,), config.profile_seconds, plan.threads, store, progress)
-    choices = choose([v.candidate for v in verified], table, config.accuracy_drop)
+    assert proven.table is not None
+    choices = choose([v.candidate for v in verified], proven.table, config.accuracy_drop)
     kept = engines if config.keep == "all" else _chosen(choices, engines)
-    under = profile(kept, busy, config.profile_seconds, plan.threads, store, progress)
-    footprints = weigh(kept, plan.threads, store, progress)
-    table = replace(table, rows=(*table.rows, *under.rows), footprints=footprints)
+    _, *busy = levels(config.loads, config.memory_loads)
+    table = _joined(proven.table, _profile(kept, busy, plan, store, progress, workshop))
+    table = replace(table, footprints=weigh(kept, plan.threads, store, progress, workshop))
     if until == "profile":
         return Build(graphs, engines, verified, table, choices, None, layers, failures, aside)
 
     with progress.task(f"bundle {plan.output}"):
         output = bundle(plan, verified, choices, table, layers)
     return Build(graphs, engines, verified, table, choices, output, layers, failures, aside)
+
+
+@dataclass(frozen=True)
+class Proven:
+    """The engines that were verified, and what each of them costs on the idle device."""
+
+    verified: tuple[Verified, ...] = ()
+    table: LatencyTable | None = None
+    failures: tuple[Failure, ...] = ()
+    aside: tuple[str, ...] = ()
+
+    @property
+    def engines(self) -> tuple[BuiltEngine, ...]:
+        return tuple(engine for v in self.verified for engine in v.variant.engines.values())
+
+
+def _prove(
+    proven: Proven,
+    compiled: Compiled,
+    plan: Plan,
+    feeds: Feeds,
+    store: Store,
+    progress: Progress,
+    until: str,
+    workshop: Workshop,
+) -> Proven:
+    """Verify a portion of the engines, bring them into the budget, and measure them in turns."""
+    found = Screened(compiled.engines)
+    if plan.config.keep == "fastest":
+        found = screen(found.engines, plan.threads, store, progress, workshop)
+    engines, aside = found.engines, (*proven.aside, *found.aside)
+    findings = verify(plan.model, engines, plan.threads, store, progress, workshop, found.reserve)
+    spending = _spending(plan)
+    held = keep_to_budget(plan.model, findings.verified, feeds, spending, store, progress, workshop)
+    failures = (*proven.failures, *compiled.failures, *findings.failures)
+    proven = Proven(share((*proven.verified, *held)), proven.table, failures, aside)
+    if until == "verify":
+        return proven
+    known = set(proven.table.engines) if proven.table else set()
+    fresh = tuple(engine for engine in proven.engines if engine.key not in known)
+    idle, *_ = levels(plan.config.loads, plan.config.memory_loads)
+    table = _profile(fresh, (idle,), plan, store, progress, workshop)
+    return replace(proven, table=_joined(proven.table, table) if proven.table else table)
+
+
+def _profile(
+    engines: tuple[BuiltEngine, ...],
+    at: Sequence[Level],
+    plan: Plan,
+    store: Store,
+    progress: Progress,
+    workshop: Workshop,
+) -> LatencyTable:
+    seconds = plan.config.profile_seconds
+    return profile(engines, at, seconds, plan.threads, store, progress, workshop)
+
+
+def _joined(table: LatencyTable, more: LatencyTable) -> LatencyTable:
+    return replace(table, rows=(*table.rows, *more.rows))
 
 
 def _chosen(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compiler.config import Config
-from compiler.passes.compile import Terms
+from compiler.terms import Terms
 from elastiq import archive, manifest
 from elastiq.errors import ElastiqError, unknown
 from elastiq.records import Point

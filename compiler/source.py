@@ -59,18 +59,34 @@ class Namespace:
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder.resolve())
         self._theirs: dict[str, ModuleType] = {}
+        self._ours: dict[str, ModuleType] = {}
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        ours = _take_out()
-        sys.modules.update(self._theirs)
-        sys.path.insert(0, self._folder)
+        self._enter()
         try:
             yield
         finally:
-            sys.path.remove(self._folder)
-            self._theirs = _take_out()
-            sys.modules.update(ours)
+            self._leave()
+
+    @contextmanager
+    def left(self) -> Iterator[None]:
+        """For a call that their program makes to ours."""
+        self._leave()
+        try:
+            yield
+        finally:
+            self._enter()
+
+    def _enter(self) -> None:
+        self._ours = _take_out()
+        sys.modules.update(self._theirs)
+        sys.path.insert(0, self._folder)
+
+    def _leave(self) -> None:
+        sys.path.remove(self._folder)
+        self._theirs = _take_out()
+        sys.modules.update(self._ours)
 
 
 def _take_out() -> dict[str, ModuleType]:
@@ -157,8 +173,13 @@ class SourceModel:
 
     def evaluate(self, predict: Predict) -> np.ndarray:
         """The scores (0…1) of the evaluation samples, one each, or one for all of them."""
+
+        def ours(inputs: Arrays) -> dict[str, np.ndarray]:
+            with self._namespace.left():
+                return predict(inputs)
+
         with self._calling("evaluate(predict)"):
-            scores = np.atleast_1d(np.asarray(self._part("evaluate")(predict), np.float64))
+            scores = np.atleast_1d(np.asarray(self._part("evaluate")(ours), np.float64))
         if scores.ndim != 1 or not np.isfinite(scores).all():
             raise ElastiqError(f"{self.spec}: evaluate() must return one finite score per sample")
         return scores

@@ -46,7 +46,7 @@ class Store:
         when it returns does the folder become the entry. An entry of which `again` holds is made
         again.
         """
-        key = f"{kind}-{digest.of_value([kind, dict(inputs)])}"
+        key = _key(kind, inputs)
         entry = self._entries / key
         with self._locked(key):
             if self._intact(entry) and not again(entry):
@@ -59,6 +59,16 @@ class Store:
             draft.rename(entry)
             digest.sync(self._entries)
         return entry, False
+
+    def has(
+        self,
+        kind: str,
+        inputs: Mapping[str, Any],
+        again: Callable[[Path], bool] = lambda entry: False,
+    ) -> bool:
+        """Whether `produce` would find what it is asked for."""
+        entry = self._entries / _key(kind, inputs)
+        return self._intact(entry) and not again(entry)
 
     @property
     def _entries(self) -> Path:
@@ -104,6 +114,10 @@ class Store:
             return all((self.weights / name).exists() for name in weights_of(entry))
         except (OSError, ValueError, KeyError):
             return False
+
+
+def _key(kind: str, inputs: Mapping[str, Any]) -> str:
+    return f"{kind}-{digest.of_value([kind, dict(inputs)])}"
 
 
 def weights_of(entry: Path) -> tuple[str, ...]:

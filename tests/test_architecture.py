@@ -62,6 +62,13 @@ def test_the_device_side_needs_numpy_and_the_runtime_of_its_engines_only():
         assert outside <= allowed, f"{path} imports {outside - allowed}"
 
 
+def test_only_the_lab_knows_dask_and_no_pass_knows_the_lab():
+    for path in files("compiler"):
+        assert path.parent.name == "lab" or not imported(path) & {"dask", "distributed"}, path
+    for path in [*files("compiler/passes"), ROOT / "compiler" / "pipeline.py"]:
+        assert "compiler.lab" not in path.read_text(), path
+
+
 def test_backends_are_told_apart_in_their_own_files_only():
     """No `if backend == "name"`: a difference is an attribute of the backend."""
     names = {path.stem for path in files("targets/backends")} - {"__init__"}

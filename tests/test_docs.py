@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -60,6 +61,33 @@ def test_the_readmes_commands_run_as_they_stand(tmp_path, store_folder):
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
     assert (tmp_path / "perceiver.elastiq" / "manifest.json").exists()
     assert "<svg" in (tmp_path / "report.html").read_text()
+
+
+def test_the_commands_of_a_lab_on_one_machine_run(tmp_path, store_folder):
+    """At a port that is free, with one point of the model."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    (tmp_path / "elastiq.toml").write_text(
+        'backends = ["onnxruntime"]\npoints = ["queries=4"]\nprofile_seconds = 0.2\n'
+    )
+    environment = {**os.environ, "ELASTIQ_STORE": str(store_folder), "PYTHONPATH": str(ROOT)}
+    start, *lines = [
+        [sys.executable, "-m", "compiler.cli", *shlex.split(line.replace("8786", port))[1:]]
+        for line in commands(ROOT / "docs" / "lab.md")
+    ]
+    means = {"cwd": tmp_path, "env": environment, "text": True}
+    lab = subprocess.Popen([*start, "--port", port], stderr=subprocess.PIPE, **means)
+    try:
+        assert any(line.startswith("ready") for line in lab.stderr)
+        for line in lines:
+            done = subprocess.run(line, capture_output=True, **means)
+            assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    finally:
+        lab.terminate()
+        assert "Traceback" not in lab.communicate()[1]
+    assert lab.returncode == 0
+    assert (tmp_path / "perceiver.elastiq" / "manifest.json").exists()
 
 
 def test_the_examples_of_the_drivers_run(family_bundle, tmp_path, monkeypatch):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,14 @@ import click
 
 from compiler import config
 from compiler.commands import options
+from compiler.config import Config
+from compiler.lab import quiet
 from compiler.plan import plan
 from compiler.progress import Progress
+from compiler.workshop import HERE, Workshop
 from profiles import export
 from profiles.export import FORMS
+from targets.devices import target
 
 HELP = {
     "build": "Make a bundle from MODEL: trace, quantize, compile, verify, profile and bundle it.",
@@ -50,13 +56,16 @@ def _run(name: str, flags: dict[str, Any]) -> None:
     given = flags.pop("config")
     path = Path(given) if given else _here()
     settings = config.read(path, flags)
-    planned = plan(settings)
-    from compiler import pipeline, summary  # with torch behind them
-    from compiler.store import Store
-
     until = "bundle" if name == "build" else name
-    with Progress(planned.tasks, silent=as_json) as progress:
-        built = pipeline.build(planned, Store.default(), progress, until)
+    with _workshop(settings) as workshop:
+        planned = plan(settings)
+        from compiler import pipeline  # with torch behind it
+        from compiler.store import Store
+
+        with Progress(planned.tasks, silent=as_json) as progress:
+            built = pipeline.build(planned, Store.default(), progress, until, workshop)
+    from compiler import summary
+
     if built.table is not None:
         for form, where in exports.items():
             export.write(built.table, where, form)
@@ -64,6 +73,21 @@ def _run(name: str, flags: dict[str, Any]) -> None:
         click.echo(json.dumps(summary.as_dict(built, planned.absent), indent=1))
     else:
         click.echo(summary.as_text(built, planned.absent))
+
+
+@contextmanager
+def _workshop(config: Config) -> Iterator[Workshop]:
+    """This machine, or the lab that is named."""
+    if not config.lab:
+        yield HERE
+        return
+    quiet.distributed()
+    from compiler.lab import client
+
+    with client.opened(config.lab, target(config.target), config.lab_patience) as lab:
+        for name, version in lab.others.items():
+            click.echo(f"the device has another {name} than this machine: {version}", err=True)
+        yield lab
 
 
 def _here() -> Path | None:

@@ -106,6 +106,10 @@ _BUILDING = (
     click.option(
         "--keep", type=click.Choice(["fastest", "all"]), help="Engines to ship. [fastest]"
     ),
+    click.option("--lab", help="Build and measure in the lab at tcp://HOST:PORT."),
+    click.option(
+        "--lab-patience", type=float, help="Seconds to wait for a worker that has gone. [300]"
+    ),
     click.option("-o", "--output", help="The bundle to write. [MODEL's name + .elastiq]"),
     click.option(
         "--archive", is_flag=True, default=None, help="Write the bundle as a single file, too."

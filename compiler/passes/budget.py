@@ -9,22 +9,21 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 from calibration import layers, search
 from calibration.sensitivity import SAMPLES, Sensitivity, sensitivities
+from compiler.bench import medians
 from compiler.passes import quantize, trace
 from compiler.passes.compile import compile
 from compiler.passes.feed import Feeds
-from compiler.passes.verify import Variant, Verified, verify
+from compiler.passes.verify import Verified, verify
 from compiler.progress import Progress, silent
 from compiler.source import SourceModel
 from compiler.store import Store
-from elastiq import device
+from compiler.workshop import HERE, Workshop
 from elastiq.codec import decode, plain
-from elastiq.footprint import example
-from elastiq.measure import measure
 from elastiq.records import Graph
 from profiles.choice import over
 from targets import graphs
@@ -52,13 +51,14 @@ def keep_to_budget(
     spending: Spending,
     store: Store,
     progress: Progress,
+    workshop: Workshop = HERE,
 ) -> tuple[Verified, ...]:
     """The variants as they are, but those over budget in INT8, which give back what they must."""
     kept = []
     for found in verified:
         if found.variant.precision == QUANTIZED and over(found.quality, spending.drop):
             with progress.task(f"budget {found.variant}"):
-                found = _Search(model, found, feeds, spending, store).run()
+                found = _Search(model, found, feeds, spending, store, workshop).run()
         kept.append(found)
     return tuple(kept)
 
@@ -111,6 +111,7 @@ class _Search:
     feeds: Feeds
     spending: Spending
     store: Store
+    workshop: Workshop
 
     def run(self) -> Verified:
         """The variant that gave back the fewest layers and holds, or the old one, with a note."""
@@ -149,10 +150,10 @@ class _Search:
             for stage, built in variant.engines.items()
         )
         terms = next(iter(variant.engines.values())).terms
-        compiled = compile(mixed, (variant.backend,), self.store, silent(), terms)
-        return verify(
-            self.model, compiled.engines, self.spending.threads, self.store, silent()
-        ).verified[0]
+        where = (self.store, silent())
+        compiled = compile(mixed, (variant.backend,), *where, terms, self.workshop)
+        threads = self.spending.threads
+        return verify(self.model, compiled.engines, threads, *where, self.workshop).verified[0]
 
     def _mixed(self, graph: Graph, back: list[str]) -> Graph:
         if not back:
@@ -182,22 +183,20 @@ class _Search:
         pair = (self.over.variant, found.variant)
         inputs = {
             "engines": [sorted(e.folder.name for e in v.engines.values()) for v in pair],
-            "circumstances": device.circumstances(),
+            "circumstances": self.workshop.circumstances,
             "threads": self.spending.threads,
         }
-        make = partial(_measure, pair, self.spending.threads)
+
+        def make(folder: Path) -> None:
+            whose = [(place, e) for place, v in enumerate(pair) for e in v.engines.values()]
+            groups, engines = zip(*whose, strict=True)
+            terms = (groups, self.spending.threads, MEASURING)
+            found = self.workshop.run(medians, engines, *terms)
+            (folder / SECONDS).write_text(json.dumps(found))
+
         entry, _ = self.store.produce("given-back-cost", inputs, make)
         before, after = json.loads((entry / SECONDS).read_text())
         return before, after
-
-
-def _measure(pair: tuple[Variant, Variant], threads: int, folder: Path) -> None:
-    runs = {}
-    for place, variant in enumerate(pair):
-        loaded = [(b.load(threads), example(b.graph.inputs)) for b in variant.engines.values()]
-        runs[str(place)] = lambda loaded=loaded: [engine(feed) for engine, feed in loaded]
-    found = measure(runs, MEASURING)
-    (folder / SECONDS).write_text(json.dumps([found["0"].p50, found["1"].p50]))
 
 
 def _listed(counts: set[int]) -> str:

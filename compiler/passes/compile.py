@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from compiler.children import Died, child
+from compiler.children import Died
 from compiler.progress import Progress
 from compiler.store import Store, weights_of
+from compiler.terms import Terms
+from compiler.workshop import HERE, Filling, Unavailable, Workshop
 from elastiq import plugins
 from elastiq.codec import decode, plain
 from elastiq.errors import ElastiqError
 from elastiq.footprint import Place
 from elastiq.protocols import Engine, Runner, RunnerOptions
-from elastiq.records import Graph, TensorSpec, engine_key
+from elastiq.records import Graph, Point, TensorSpec, engine_key
 from targets.backends import Backend, backend
 
 FAILURE = "failure.json"
@@ -31,16 +33,6 @@ REMEDY = {
     "memory": "Free some memory or allow more with --build-memory, and try again with --retry.",
     "crash": "Try again with --retry, or build with another --backend.",
 }
-
-
-@dataclass(frozen=True)
-class Terms:
-    """On what terms engines are built: the settings of backends, and limits for each engine."""
-
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    seconds: float = 600.0
-    memory: float = 0.0  # GiB; 0: as much as there is
-    retry: bool = False  # what failed before
 
 
 @dataclass(frozen=True)
@@ -65,8 +57,7 @@ class BuiltEngine:
     @property
     def settings(self) -> dict[str, Any]:
         """The backend's settings that it was built with."""
-        chosen = backend(self.backend)
-        return dict(plain(self.terms.settings.get(self.backend, chosen.Settings())))
+        return dict(plain(self.terms.of(self.backend)))
 
     @property
     def identity(self) -> str:
@@ -121,37 +112,94 @@ def compile(
     store: Store,
     progress: Progress,
     terms: Terms | None = None,
+    workshop: Workshop = HERE,
 ) -> Compiled:
     """One engine per graph and backend that knows its precision."""
-    made: list[BuiltEngine | Failure] = []
-    for name in backends:
-        chosen = backend(name)
-        first: dict[tuple[Path, str], BuiltEngine] = {}  # one graph at several points is built once
-        for graph in _joined(graphs) if chosen.joins else graphs:
-            if graph.precision not in chosen.precisions:
-                continue
-            if (graph.path, graph.precision) in first:
-                made.append(replace(first[graph.path, graph.precision], graph=graph))
-                continue
-            where = str(graph.point) if graph.stage == "main" else f"{graph.point} {graph.stage}"
-            with progress.task(f"compile {where} {graph.precision} {name}") as task:
-                one, task.cached = _one(graph, chosen, store, terms or Terms())
-                task.note = one.words if isinstance(one, Failure) else ""
-            made.append(one)
-            if isinstance(one, BuiltEngine):
-                first[graph.path, graph.precision] = one
-    failures = tuple(one for one in made if isinstance(one, Failure))
-    broken = {(f.point, f.backend, f.precision) for f in failures}
-    engines = tuple(
-        one
-        for one in made
-        if isinstance(one, BuiltEngine)
-        and (one.graph.point.name, one.backend, one.graph.precision) not in broken
+    return merged(in_portions(graphs, backends, store, progress, terms, workshop))
+
+
+def in_portions(
+    graphs: tuple[Graph, ...],
+    backends: tuple[str, ...],
+    store: Store,
+    progress: Progress,
+    terms: Terms | None = None,
+    workshop: Workshop = HERE,
+) -> Iterator[Compiled]:
+    """The same, a portion of the points after another. All engines are ordered at first."""
+    jobs = _jobs(graphs, backends, terms or Terms())
+    points = list(dict.fromkeys(graph.point for graph in graphs))
+    begun: dict[object, Filling] = {}
+    for job in sorted(jobs, key=lambda job: points.index(job.graph.point)):
+        if job.identity not in begun:
+            begun[job.identity] = job.begin(store, workshop)
+    made: dict[object, BuiltEngine | Failure] = {}
+    for portion in workshop.portions(points):
+        found = []
+        for job in (job for job in jobs if job.graph.point in portion):
+            if job.identity not in made:
+                made[job.identity] = _made(job, begun[job.identity], store, progress)
+            found.append(_of(made[job.identity], job.graph))
+        yield _whole(portion, found)
+
+
+def merged(portions: Iterator[Compiled]) -> Compiled:
+    """All portions as one."""
+    found = tuple(portions)
+    return Compiled(
+        tuple(engine for one in found for engine in one.engines),
+        tuple(failure for one in found for failure in one.failures),
     )
-    for point in {graph.point for graph in graphs} - {engine.graph.point for engine in engines}:
-        whose = [str(failure) for failure in failures if failure.point == point.name]
-        raise ElastiqError("; ".join(whose) or f"no backend knows the precisions of {point}")
-    return Compiled(engines, failures)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """An engine to be had of a graph."""
+
+    graph: Graph
+    chosen: Backend
+    terms: Terms
+
+    @property
+    def identity(self) -> object:
+        """One graph at several points is built once."""
+        return self.graph.path, self.graph.precision, self.chosen.name
+
+    def __str__(self) -> str:
+        graph = self.graph
+        where = str(graph.point) if graph.stage == "main" else f"{graph.point} {graph.stage}"
+        return f"{where} {graph.precision} {self.chosen.name}"
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """All that the engine is made from."""
+        return {
+            "graph": self.graph.path.parent.name,
+            "peers": [path.parent.name for path in self.graph.peers],
+            "backend": self.chosen.name,
+            "precision": self.graph.precision,
+            "toolchain": self.chosen.toolchain(),
+            "settings": plain(self.terms.of(self.chosen.name)),
+        }
+
+    def again(self, entry: Path) -> bool:
+        return self.terms.retry and (entry / FAILURE).exists()
+
+    def begin(self, store: Store, workshop: Workshop) -> Filling:
+        """What will fill the engine's folder. Only what is not in the store is ordered now."""
+        order = partial(workshop.order, self.graph, self.chosen.name, self.terms)
+        if store.has("engine", self.inputs, self.again):
+            return lambda out: order()(out)
+        return order()
+
+
+def _jobs(graphs: tuple[Graph, ...], backends: tuple[str, ...], terms: Terms) -> list[_Job]:
+    return [
+        _Job(graph, chosen, terms)
+        for chosen in map(backend, backends)
+        for graph in (_joined(graphs) if chosen.joins else graphs)
+        if graph.precision in chosen.precisions
+    ]
 
 
 def _joined(graphs: tuple[Graph, ...]) -> tuple[Graph, ...]:
@@ -166,41 +214,53 @@ def _joined(graphs: tuple[Graph, ...]) -> tuple[Graph, ...]:
     return tuple(replace(graph, peers=peers(graph)) for graph in graphs)
 
 
-def _one(
-    graph: Graph, chosen: Backend, store: Store, terms: Terms
-) -> tuple[BuiltEngine | Failure, bool]:
-    name = chosen.name
-    settings = terms.settings.get(name, chosen.Settings())
-    inputs = {
-        "graph": graph.path.parent.name,
-        "peers": [path.parent.name for path in graph.peers],
-        "backend": name,
-        "precision": graph.precision,
-        "toolchain": chosen.toolchain(),
-        "settings": plain(settings),
-    }
-
-    def again(entry: Path) -> bool:
-        return terms.retry and (entry / FAILURE).exists()
-
-    make = partial(_build, graph, name, settings, terms)
-    entry, cached = store.produce("engine", inputs, make, again)
-    if (entry / FAILURE).exists():
-        failure = decode(Failure, json.loads((entry / FAILURE).read_text()), FAILURE)
-        return replace(failure, point=graph.point.name, stage=graph.stage), cached
-    return BuiltEngine(graph, name, chosen.runner, entry, weights_of(entry), terms), cached
+def _made(job: _Job, filling: Filling, store: Store, progress: Progress) -> BuiltEngine | Failure:
+    with progress.task(f"compile {job}") as task:
+        make = partial(_fill, job, filling)
+        entry, task.cached = store.produce("engine", job.inputs, make, job.again)
+        if (entry / FAILURE).exists():
+            failure = decode(Failure, json.loads((entry / FAILURE).read_text()), FAILURE)
+            task.note = failure.words
+            return failure
+    name, runner = job.chosen.name, job.chosen.runner
+    return BuiltEngine(job.graph, name, runner, entry, weights_of(entry), job.terms)
 
 
-def _build(graph: Graph, name: str, settings: Any, terms: Terms, out: Path) -> None:
+def _fill(job: _Job, filling: Filling, out: Path) -> None:
     try:
-        build = backend(name).build
-        child(name, terms.memory).call(build, graph, out, settings, seconds=terms.seconds)
+        filling(out)
         return
+    except Unavailable:
+        raise
     except Died as e:
         kind, words = e.kind, f"{e}. {REMEDY[e.kind]}"
     except ElastiqError as e:
         kind, words = "refused", str(e)
     shutil.rmtree(out)
     out.mkdir()
-    failure = Failure(graph.point.name, graph.stage, name, graph.precision, kind, words)
-    (out / FAILURE).write_text(json.dumps(plain(failure)))
+    graph = job.graph
+    where = (graph.point.name, graph.stage, job.chosen.name, graph.precision)
+    (out / FAILURE).write_text(json.dumps(plain(Failure(*where, kind, words))))
+
+
+def _of(one: BuiltEngine | Failure, graph: Graph) -> BuiltEngine | Failure:
+    """The same, as that of a graph that is one with its own."""
+    if isinstance(one, Failure):
+        return replace(one, point=graph.point.name, stage=graph.stage)
+    return replace(one, graph=graph)
+
+
+def _whole(points: Sequence[Point], made: list[BuiltEngine | Failure]) -> Compiled:
+    """The engines of variants that are whole."""
+    failures = tuple(one for one in made if isinstance(one, Failure))
+    broken = {(f.point, f.backend, f.precision) for f in failures}
+    engines = tuple(
+        one
+        for one in made
+        if isinstance(one, BuiltEngine)
+        and (one.graph.point.name, one.backend, one.graph.precision) not in broken
+    )
+    for point in set(points) - {engine.graph.point for engine in engines}:
+        whose = [str(failure) for failure in failures if failure.point == point.name]
+        raise ElastiqError("; ".join(whose) or f"no backend knows the precisions of {point}")
+    return Compiled(engines, failures)

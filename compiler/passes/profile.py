@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 
 from compiler.progress import Progress
 from compiler.store import Store
+from compiler.workshop import HERE, Workshop
 from elastiq import device, energy
 from elastiq.burner import Burner
 from elastiq.codec import decode, plain
@@ -70,11 +72,12 @@ def profile(
     threads: int,
     store: Store,
     progress: Progress,
+    workshop: Workshop = HERE,
 ) -> LatencyTable:
-    """The latency table of these engines on this machine, one level after another."""
+    """The latency table of these engines on the device, one level after another."""
     rows: list[Row] = []
     engines = tuple({engine.key: engine for engine in engines}.values())
-    circumstances = device.circumstances() | {"threads": str(threads)}
+    circumstances = workshop.circumstances | {"threads": str(threads)}
     for level in levels:
         with progress.task(f"profile at {level}") as task:
             inputs = {
@@ -84,26 +87,32 @@ def profile(
                 "seconds": seconds,
                 "circumstances": circumstances,
             }
-            make = partial(_measure, engines, level, seconds, threads)
+            make = partial(_measured, workshop, engines, level, seconds, threads)
             entry, task.cached = store.produce("profile", inputs, make, resumes=True)
         found = json.loads((entry / ROWS).read_text())
         rows.extend(decode(Row, row, ROWS) for row in found)
-    return LatencyTable(device.this().name, True, circumstances, tuple(rows))
+    return LatencyTable(workshop.device.name, True, circumstances, tuple(rows))
 
 
-def _measure(
-    engines: Sequence[Runnable], level: Level, seconds: float, threads: int, folder: Path
+def _measured(
+    workshop: Workshop,
+    engines: Sequence[Runnable],
+    level: Level,
+    seconds: float,
+    threads: int,
+    folder: Path,
 ) -> None:
-    rows = on_device(engines, level, seconds, threads, folder)
-    (folder / ROWS).write_text(json.dumps(plain(rows)))
+    notes = workshop.notes(folder)
+    rows = workshop.run(on_device, engines, level, seconds, threads, notes)
+    (folder / ROWS).write_text(json.dumps(rows))
 
 
 def on_device(
-    engines: Sequence[Runnable], level: Level, seconds: float, threads: int, folder: Path
-) -> list[Row]:
+    engines: Sequence[Runnable], level: Level, seconds: float, threads: int, notes: Path | None
+) -> list[dict[str, Any]]:
     """The rows of these engines at one level, measured in this process, all in turns.
 
-    The folder keeps every window: if a process was killed before, this one goes on.
+    A folder for notes keeps every window: if a process was killed before, this one goes on.
     """
     with ExitStack() as stack:
         runs = {}
@@ -112,6 +121,7 @@ def on_device(
             stack.callback(engine.close)
             feed = example(built.inputs)
             runs[built.key] = lambda engine=engine, feed=feed: engine(feed)
+        folder = notes or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         journal = stack.enter_context(Journal(folder / JOURNAL))
         stack.enter_context(Burner(level.load, streams=level.pressure == MEMORY))
         # What a counter of the whole device says of a level with burners is mostly theirs.
@@ -133,15 +143,17 @@ def on_device(
     # too, and a busy kernel gives a burner less than it wants.
     load = seen.mean("others")
     return [
-        Row(
-            key,
-            round(level.load if load is None else load, 2),
-            taken.latency,
-            level.pressure,
-            taken.spread,
-            taken.energy,
-            seen.mean("clock"),
-            seen.mean("temperature"),
+        plain(
+            Row(
+                key,
+                round(level.load if load is None else load, 2),
+                taken.latency,
+                level.pressure,
+                taken.spread,
+                taken.energy,
+                seen.mean("clock"),
+                seen.mean("temperature"),
+            )
         )
         for key, taken in bench.taken.items()
     ]

@@ -6,21 +6,18 @@ Verifying takes thousands of answers of an engine, and telling that it cannot wi
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
 
+from compiler import bench
 from compiler.passes.compile import BuiltEngine
 from compiler.passes.verify import Variant, group
 from compiler.progress import Progress
 from compiler.store import Store
-from elastiq import device
-from elastiq.errors import EngineError
-from elastiq.footprint import example
-from elastiq.measure import glance, measure
+from compiler.workshop import HERE, Workshop
 from elastiq.records import Point
 from profiles.choice import FULL_PRECISION
 
@@ -43,16 +40,20 @@ class Screened:
 
 
 def screen(
-    engines: tuple[BuiltEngine, ...], threads: int, store: Store, progress: Progress
+    engines: tuple[BuiltEngine, ...],
+    threads: int,
+    store: Store,
+    progress: Progress,
+    workshop: Workshop = HERE,
 ) -> Screened:
     """Of each point the fastest engine at full precision, and all that are faster at another."""
     with progress.task("screen") as task:
         inputs = {
             "engines": sorted(engine.folder.name for engine in engines),
-            "circumstances": device.circumstances() | {"threads": str(threads)},
+            "circumstances": workshop.circumstances | {"threads": str(threads)},
             "revision": REVISION,
         }
-        make = partial(_time, engines, threads)
+        make = partial(_time, engines, threads, workshop)
         entry, task.cached = store.produce("screen", inputs, make)
     times = json.loads((entry / TIMES).read_text())
     contenders: list[BuiltEngine] = []
@@ -110,25 +111,11 @@ def _seconds(variant: Variant, times: Mapping[str, float]) -> float | None:
     return None if None in found else sum(filter(None, found))
 
 
-def _time(engines: tuple[BuiltEngine, ...], threads: int, folder: Path) -> None:
+def _time(engines: tuple[BuiltEngine, ...], threads: int, workshop: Workshop, folder: Path) -> None:
     """A glance at each, and of those of a point that are near each other, a look in turns."""
-    times: dict[str, float] = {}
-    once = {built.folder: built.key for built in reversed(engines)}
+    times = workshop.run(bench.glances, engines, threads)
     for there in _by_point(engines):
-        with ExitStack() as stack:
-            runs: dict[str, Callable[[], object]] = {}
-            for built in (e for variant in there for e in variant.engines.values()):
-                if once[built.folder] in times:
-                    times[built.key] = times[once[built.folder]]
-                    continue
-                try:
-                    engine = stack.enter_context(closing(built.load(threads)))
-                    run = partial(engine, example(built.graph.inputs))
-                    times[built.key] = glance(run)
-                except EngineError:
-                    continue
-                runs[built.key] = run
-            near = [key for v in _near(there, times) for key in _keys(v) if key in runs]
-            measured = measure({key: runs[key] for key in near}, MEASURING)
-            times |= {key: latency.p50 for key, latency in measured.items()}
+        near = [engine for variant in _near(there, times) for engine in variant.engines.values()]
+        if near:
+            times |= workshop.run(bench.in_turns, near, threads, MEASURING)
     (folder / TIMES).write_text(json.dumps(times))

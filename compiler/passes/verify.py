@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
@@ -17,15 +15,17 @@ import torch
 
 from calibration.data import prepare
 from compiler import eager
+from compiler.answering import Answering, Manner, Way, in_turn, joined
 from compiler.passes.compile import BuiltEngine, Failure
 from compiler.progress import Progress
 from compiler.source import SourceModel, state_digest
 from compiler.store import Store
-from elastiq import arrays, device
+from compiler.workshop import HERE, Workshop
+from elastiq import arrays
 from elastiq.codec import decode, plain
-from elastiq.drivers import Driver, Ready, Run
+from elastiq.drivers import Ready, Run
 from elastiq.errors import ElastiqError, EngineError
-from elastiq.protocols import Arrays, Engine
+from elastiq.protocols import Arrays
 from elastiq.records import Point, Quality, Route
 from profiles import paired
 from profiles.choice import FULL_PRECISION, Candidate, refusal
@@ -92,45 +92,30 @@ class Findings:
 
 
 class Recorder:
-    """Passes samples on as requests, `takes` at a time, or all as one (`takes` is None), on so many
-    cores. Keeps what came out, and the first of what went in."""
+    """Passes batches of samples on. Keeps what came out, and the first of what went in."""
 
-    def __init__(
-        self,
-        answer: Callable[[Sequence[Arrays]], list[Answers]],
-        takes: int | None = 1,
-        cores: int = 1,
-    ) -> None:
+    def __init__(self, answer: Callable[[Arrays], Answers]) -> None:
         self._answer = answer
-        self._takes = takes
-        self._cores = cores
         self._inputs: list[Answers] = []
         self._kept = 0
         self._outputs: list[Answers] = []
 
     def __call__(self, inputs: Arrays) -> Answers:
-        count = len(next(iter(inputs.values())))
-        requests = [inputs]
-        if self._takes is not None:
-            requests = [{k: array[i : i + 1] for k, array in inputs.items()} for i in range(count)]
-        size = self._takes or 1
-        runs = [requests[place : place + size] for place in range(0, len(requests), size)]
-        with ThreadPoolExecutor(self._cores) as pool:
-            outputs = _joined([answer for run in pool.map(self._answer, runs) for answer in run])
+        outputs = self._answer(inputs)
         if self._kept < SHIPPED:
             room = SHIPPED - self._kept
             self._inputs.append({name: np.array(array[:room]) for name, array in inputs.items()})
-            self._kept += min(room, count)
+            self._kept += min(room, len(next(iter(inputs.values()))))
         self._outputs.append(outputs)
         return outputs
 
     @property
     def inputs(self) -> Answers:
-        return _joined(self._inputs)
+        return joined(self._inputs)
 
     @property
     def outputs(self) -> Answers:
-        return _joined(self._outputs)
+        return joined(self._outputs)
 
     @property
     def count(self) -> int:
@@ -143,6 +128,7 @@ def verify(
     threads: int,
     store: Store,
     progress: Progress,
+    workshop: Workshop = HERE,
     reserve: tuple[BuiltEngine, ...] = (),
 ) -> Findings:
     """How every point's engines answer, per backend and precision, beside the source model. Those
@@ -162,11 +148,11 @@ def verify(
             inputs = {
                 "engines": {stage: e.folder.name for stage, e in variant.engines.items()},
                 "reference": reference.name,
-                "device": plain(device.this()),
+                "device": plain(workshop.device),
                 "threads": threads,
                 "revision": REVISION,
             }
-            make = partial(_verify, model, variant, reference, truth, threads)
+            make = partial(_verify, model, variant, reference, truth, threads, workshop)
             try:
                 entry, task.cached = store.produce("verify", inputs, make)
             except EngineError as e:
@@ -243,13 +229,19 @@ def _reference(model: SourceModel, point: Point, truth: Path | None, store: Stor
     }
 
     def make(folder: Path) -> None:
-        ready = eager.ready(model, point)
-        takes = None if _batches(model, point, ready) else ready.takes
-        recorder = Recorder(lambda requests: model.driver.answer(Run(ready), requests), takes)
+        recorder = Recorder(_in_torch(model, point))
         scores = _evaluate(model, recorder, truth)
         _save(folder, recorder.inputs, recorder.outputs, scores)
 
     return store.produce("reference", inputs, make)[0]
+
+
+def _in_torch(model: SourceModel, point: Point) -> Callable[[Arrays], Answers]:
+    """The source model, for batches: answered whole where that changes nothing."""
+    ready = eager.ready(model, point)
+    if _batches(model, point, ready):
+        return lambda inputs: model.driver.answer(Run(ready), [inputs])[0]
+    return partial(in_turn, lambda run: model.driver.answer(Run(ready), run), takes=ready.takes)
 
 
 def _verify(
@@ -258,50 +250,42 @@ def _verify(
     reference: Path,
     truth: Path | None,
     threads: int,
+    workshop: Workshop,
     folder: Path,
 ) -> None:
-    engines = {stage: engine.load(threads) for stage, engine in variant.engines.items()}
+    point = variant.point
+    settings, takes = dict(point.settings), model.takes(point)
+    manner = Manner(model.driver_name, model.driver_settings, settings, takes, threads)
+    answering = workshop.load(variant.engines, manner)
+    seen: Counter[Way] = Counter()
+
+    def answer(inputs: Arrays) -> Answers:
+        answers, ways = answering.answer(inputs)
+        seen.update(ways)
+        return answers
+
     try:
-        ready = Ready(engines, dict(variant.point.settings), model.takes(variant.point))
-        routed = _Routed(model.driver, ready)
-        recorder = Recorder(routed, ready.takes, max(1, device.this().cores // threads))
+        recorder = Recorder(answer)
         scores = _evaluate(model, recorder, truth)
-        apart = _stages_apart(model, variant, engines) if len(engines) > 1 else 0.0
+        apart = _stages_apart(model, variant, answering) if len(variant.engines) > 1 else 0.0
     finally:
-        for engine in engines.values():
-            engine.close()
+        answering.close()
     _, expected, expected_scores = load_answers(reference / ANSWERS)
-    tips = TIPS if len(engines) > 1 else 0.0
+    tips = TIPS if len(variant.engines) > 1 else 0.0
     quality = _compare(recorder.outputs, expected, scores, expected_scores, str(variant), tips)
     quality = replace(quality, max_error=max(quality.max_error, apart))
     _save(folder, {}, recorder.outputs, scores)
     (folder / QUALITY).write_text(json.dumps(plain(quality)))
-    (folder / ROUTES).write_text(json.dumps(plain(routed.routes)))
+    (folder / ROUTES).write_text(json.dumps(plain(_routes(seen))))
 
 
-class _Routed:
-    """A driver over engines, and which ways the requests took through them."""
-
-    def __init__(self, driver: Driver, ready: Ready) -> None:
-        self._driver = driver
-        self._ready = ready
-        self._seen: Counter[tuple[tuple[str, int], ...]] = Counter()
-        self._lock = threading.Lock()
-
-    def __call__(self, requests: Sequence[Arrays]) -> list[Answers]:
-        run = Run(self._ready)
-        answers = self._driver.answer(run, requests)
-        with self._lock:
-            self._seen[tuple(Counter(run.ran).items())] += 1
-        return answers
-
-    @property
-    def routes(self) -> tuple[Route, ...]:
-        whole = self._seen.total()
-        return tuple(Route(seen / whole, dict(runs)) for runs, seen in self._seen.most_common())
+def _routes(seen: Counter[Way]) -> tuple[Route, ...]:
+    """The ways that requests took, the most common first."""
+    whole = seen.total()
+    return tuple(Route(count / whole, dict(way)) for way, count in seen.most_common())
 
 
-def _stages_apart(model: SourceModel, variant: Variant, engines: Mapping[str, Engine]) -> float:
+def _stages_apart(model: SourceModel, variant: Variant, answering: Answering) -> float:
     """The largest error of a stage alone, on what torch's earlier stages feed it.
 
     Not every stage has its part in the evaluation: what the second of twelve glimpses is answered
@@ -313,8 +297,8 @@ def _stages_apart(model: SourceModel, variant: Variant, engines: Mapping[str, En
     ).feeds
     worst = 0.0
     for stage, calls in eager.rehearse(model, variant.point, requests).items():
-        for fed, expected in calls:
-            answer = engines[stage](fed)
+        answers = answering.feed(stage, [fed for fed, _ in calls])
+        for answer, (_, expected) in zip(answers, calls, strict=True):
             for name, truth in expected.items():
                 (errors,) = _errors({name: answer[name]}, {name: truth}, f"{variant} {stage}")
                 worst = max(worst, float(errors.max()))
@@ -399,10 +383,6 @@ def _batches(model: SourceModel, point: Point, ready: Ready) -> bool:
         )
     except Exception:  # a static module may fail on a batch in any way
         return False
-
-
-def _joined(parts: list[Answers]) -> Answers:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _save(folder: Path, inputs: Answers, outputs: Answers, scores: np.ndarray) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from compiler.bench import weights
 from compiler.passes.profile import Runnable
 from compiler.progress import Progress
 from compiler.store import Store
-from elastiq import device, digest, footprint
-from elastiq.codec import decode, plain
-from elastiq.footprint import Place
+from compiler.workshop import HERE, Workshop
+from elastiq import digest
+from elastiq.codec import decode
 from elastiq.latency import Footprint
 
 REVISION = 1  # of what this pass finds of the same engines
@@ -20,11 +21,15 @@ FOUND = "footprint.json"
 
 
 def weigh(
-    engines: Sequence[Runnable], threads: int, store: Store, progress: Progress
+    engines: Sequence[Runnable],
+    threads: int,
+    store: Store,
+    progress: Progress,
+    workshop: Workshop = HERE,
 ) -> dict[str, Footprint]:
     """The footprint of each engine, by key."""
     found = {}
-    circumstances = device.circumstances()
+    circumstances = workshop.circumstances
     with progress.task("weigh") as task:
         task.cached = True
         for engine in {engine.key: engine for engine in engines}.values():
@@ -34,7 +39,7 @@ def weigh(
                 "circumstances": circumstances,
                 "revision": REVISION,
             }
-            make = partial(_weigh, engine.place(threads))
+            make = partial(_weigh, engine, threads, workshop)
             entry, there = store.produce("weigh", inputs, make)
             task.cached = task.cached and there
             told = digest.parse((entry / FOUND).read_bytes())
@@ -42,5 +47,6 @@ def weigh(
     return found
 
 
-def _weigh(place: Place, folder: Path) -> None:
-    (folder / FOUND).write_text(json.dumps(plain(footprint.alone(place))))
+def _weigh(engine: Runnable, threads: int, workshop: Workshop, folder: Path) -> None:
+    (found,) = workshop.run(weights, (engine,), threads)
+    (folder / FOUND).write_text(json.dumps(found))

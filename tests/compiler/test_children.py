@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from compiler.children import Died, child
-from compiler.passes.compile import Terms, compile
+from compiler.passes.compile import compile
 from compiler.passes.trace import trace
 from compiler.progress import Progress, silent
 from compiler.store import Store
+from compiler.terms import Terms
 from elastiq.errors import ElastiqError
 from targets.backends import backend, configured
 from tests.conftest import ROOT, TINY

@@ -74,7 +74,7 @@ def test_where_the_fastest_answers_wrongly_the_next_is_verified_and_no_other(
     model = source.load(TINY)
 
     def backends(kept_in):
-        found = verify(model, first, 1, kept_in, silent(), reserve)
+        found = verify(model, first, 1, kept_in, silent(), reserve=reserve)
         return {v.variant.backend for v in found.verified}
 
     assert backends(store) == {"onnxruntime"}

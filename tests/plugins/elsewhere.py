@@ -25,7 +25,7 @@ integer_products = True
 
 @dataclass(frozen=True)
 class Settings:
-    """`does`: build, refuse, raise, crash, exit, hang or hoard; or spoil what it builds."""
+    """`does`: build, refuse, raise, crash, exit, hang, hoard or dawdle; or spoil what it builds."""
 
     does: str = "build"
     only: str = ""  # at this point, the others are built
@@ -89,7 +89,24 @@ FALLS = {
     "exit": lambda: os._exit(3),
     "hang": lambda: time.sleep(600),
     "hoard": hoard,
+    "dawdle": lambda: time.sleep(1.0),
 }
+
+
+def fall(engines, how):
+    """On the device of a lab."""
+    FALLS[how]()
+
+
+def slow(engines, seconds):
+    """So long that somebody can be killed meanwhile."""
+    time.sleep(seconds)
+    return seconds
+
+
+def loaded(engines):
+    """What the process of a lab's device has loaded."""
+    return sorted(sys.modules)
 
 
 class Engine:

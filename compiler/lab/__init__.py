@@ -1,0 +1,1 @@
+"""The lab: a workshop of many machines. Scheduling, retrying and talking are Dask's."""

@@ -29,7 +29,8 @@ from compiler.workshop import Unavailable  # noqa: E402
 
 CPU = target("cpu-x86")
 pytestmark = pytest.mark.skipif(not CPU.here, reason="this machine is no cpu-x86")
-FLAGS = ("--keep", "all", "--loads", "0", "--memory-loads", "0", "--profile-seconds", "0.3", "--accuracy-drop", "100",
+FLAGS = ("--keep", "all", "--loads", "0", "--memory-loads", "0",
+         "--profile-seconds", "0.3", "--accuracy-drop", "100",
          "--backend", "onnxruntime", "--backend", "elsewhere",
          "--set", "elsewhere.does=dawdle", "--set", "elsewhere.only=queries=8")  # fmt: skip
 REMADE = ("engine-", "verify-", "profile-")

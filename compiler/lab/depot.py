@@ -18,6 +18,8 @@ from compiler.lab.labels import label_of
 from compiler.lab.parcels import CHUNK
 from elastiq import digest
 
+DRAFT = ".part"
+
 
 class Depot(SchedulerPlugin):
     """Keeps files, and tells how far the tasks are."""
@@ -44,28 +46,34 @@ class Depot(SchedulerPlugin):
 
     async def lacks(self, names: list[str]) -> list[str]:
         """Those of the files that are not here."""
-        return [name for name in names if not (self._folder / name).exists()]
+        return [name for name in names if not self._file(name).exists()]
 
     async def put(self, name: str, draft: str, data: bytes, last: bool) -> str:
         """Take one more part of a file, which is here when its bytes are those of its name."""
-        path = self._folder / f".{draft or uuid.uuid4().hex}"
+        path = self._file(draft or uuid.uuid4().hex).with_suffix(DRAFT)
         with path.open("ab") as file:
             file.write(data)
         if last:
             if await asyncio.to_thread(digest.of_file, path) != name:
                 path.unlink()
                 raise ValueError(f"{name} arrived damaged")
-            path.replace(self._folder / name)
-        return path.name[1:]
+            path.replace(self._file(name))
+        return path.stem
 
     async def get(self, name: str, offset: int) -> bytes | None:
         """The next part of a file; None if it is not here."""
         try:
-            with (self._folder / name).open("rb") as file:
+            with self._file(name).open("rb") as file:
                 file.seek(offset)
                 return file.read(CHUNK)
         except FileNotFoundError:
             return None
+
+    def _file(self, name: str) -> Path:
+        """Names are digests: nothing else is read or written."""
+        if not name.isalnum():
+            raise ValueError(f"{name!r} is not the name of a file here")
+        return self._folder / name
 
     async def view(self) -> dict[str, Any]:
         """Who does what, what waits, and how many tasks of each kind were done."""

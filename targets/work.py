@@ -13,27 +13,15 @@ from elastiq.records import Graph
 
 # A view costs nothing; what is pointwise is done on the way out of the kernel before, and costs
 # neither a start nor a way through memory.
-VIEWS = frozenset(
-    (
-        *(
-            "Cast",
-            "Constant",
-            "DequantizeLinear",
-            "Expand",
-            "Flatten",
-            "Identity",
-            "QuantizeLinear",
-        ),
-        *("Reshape", "Shape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"),
-    )
-)
-POINTWISE = frozenset(
-    (
-        *("Abs", "Add", "And", "Clip", "Div", "Equal", "Erf", "Exp", "Gelu", "Greater", "Less"),
-        *("Log", "Max", "Min", "Mul", "Neg", "Not", "Or", "Pow", "Reciprocal", "Relu", "Sigmoid"),
-        *("Sqrt", "Sub", "Tanh", "Where"),
-    )
-)
+VIEWS = frozenset({
+    "Cast", "Constant", "DequantizeLinear", "Expand", "Flatten", "Identity", "QuantizeLinear",
+    "Reshape", "Shape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
+})  # fmt: skip
+POINTWISE = frozenset({
+    "Abs", "Add", "And", "Clip", "Div", "Equal", "Erf", "Exp", "Gelu", "Greater", "Less",
+    "Log", "Max", "Min", "Mul", "Neg", "Not", "Or", "Pow", "Reciprocal", "Relu", "Sigmoid",
+    "Sqrt", "Sub", "Tanh", "Where",
+})  # fmt: skip
 Shape = tuple[int, ...]
 
 

@@ -17,17 +17,17 @@ ALL = (
     "ranges",
     "precision",
     "backends",
+    "tables",
     "dispatch",
     "footprint",
     "overhead",
 )
-WAITING = ("tables",)  # for a machine that is quiet enough; then it belongs to all
 
 
 @click.command(
     help=f"{__doc__}\n\nExit code 1 if a goal fails.\n\n\b\npython -m benchmarks overhead"
 )
-@click.argument("names", nargs=-1, type=click.Choice((*ALL, *WAITING)))
+@click.argument("names", nargs=-1, type=click.Choice(ALL))
 def main(names: tuple[str, ...]) -> None:
     held = [
         publish(name, importlib.import_module(f"benchmarks.{name}").run()) for name in names or ALL

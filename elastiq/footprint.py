@@ -67,12 +67,15 @@ def example(specs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
 
 def _child(task: str, about: str) -> str:
     path = os.pathsep.join(part for part in sys.path if part)
-    done = subprocess.run(
-        [sys.executable, "-m", __name__, task, about],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", __name__, task, about],
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+        )
+    except OSError as e:
+        raise ElastiqError(f"memory cannot be measured: {e}") from e
     if done.returncode:
         said = done.stderr.strip().splitlines()
         raise ElastiqError(f"memory cannot be measured: {said[-1] if said else 'no word'}")

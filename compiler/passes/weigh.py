@@ -14,6 +14,7 @@ from compiler.store import Store
 from compiler.workshop import HERE, Workshop
 from elastiq import digest
 from elastiq.codec import decode
+from elastiq.errors import ElastiqError
 from elastiq.latency import Footprint
 
 REVISION = 1  # of what this pass finds of the same engines
@@ -40,7 +41,11 @@ def weigh(
                 "revision": REVISION,
             }
             make = partial(_weigh, engine, threads, workshop)
-            entry, there = store.produce("weigh", inputs, make)
+            try:
+                entry, there = store.produce("weigh", inputs, make)
+            except ElastiqError as e:  # a table without it is worth as much to a dispatcher
+                task.note = str(e)
+                continue
             task.cached = task.cached and there
             told = digest.parse((entry / FOUND).read_bytes())
             found[engine.key] = decode(Footprint, told, FOUND)

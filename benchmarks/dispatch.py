@@ -220,7 +220,8 @@ def _step(bundle: Bundle) -> list[Figure]:
     luck = np.tile([0.5, 0.5], (len(moments), 1))
     made = Scene(moments, DEADLINE * costliest.p50, Hog(), luck)
     outcomes = simulate(points, table, policy(OURS), made)
-    lasting = {point.name for point in points if table.of(point, 0.0).p50 < gap / STEP_TIMES}
+    rare = gap / STEP_TIMES
+    lasting = {point.name for point in points if table.of(point, 0.0).p50 / point.takes < rare}
     after = outcomes[STEP_AT:]
     first = next(n for n, outcome in enumerate(after, 1) if outcome.point in lasting)
     missed = sum(outcome.state != IN_TIME for outcome in after)

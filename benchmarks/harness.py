@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from compiler.store import Store
 from elastiq import device
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("elastiq", "numpy", "torch", "onnx", "onnxruntime", "openvino")
+PACKAGES = ("elastiq", "torch", "onnx")  # beside those that engines run on
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,9 @@ def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
 
 def publish(name: str, figures: list[Figure]) -> bool:
     """Print the figures and keep them as JSON; whether every goal holds."""
-    circumstances = device.circumstances() | _versions() | {"load average": _load_average()}
+    circumstances = (
+        device.circumstances() | device.versions(PACKAGES) | {"load average": _load_average()}
+    )
     print(f"\n{name}\n" + "  ".join(f"{key} {value}" for key, value in circumstances.items()))
     width = max(len(figure.name) for figure in figures)
     for figure in figures:
@@ -69,16 +70,6 @@ def publish(name: str, figures: list[Figure]) -> bool:
 def store() -> Store:
     """The store that benchmarks build in: the user's own, so that nothing is made twice."""
     return Store.default()
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _load_average() -> str:

@@ -1,4 +1,4 @@
-"""A child process per toolchain, started when it is first needed, and kept: imports are slow."""
+"""Child processes of toolchains, started when they are first needed, and kept: imports are slow."""
 
 from __future__ import annotations
 
@@ -98,7 +98,26 @@ class Child:
         return said[-LAST_WORDS:]
 
 
+class Children:
+    """The processes of one toolchain: one more is started where all are at work."""
+
+    def __init__(self, memory: float) -> None:
+        self._memory = memory
+        self._idle: list[Child] = []
+
+    def call(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
+        """What `Child.call` answers, from a child of its own."""
+        try:
+            child = self._idle.pop()
+        except IndexError:
+            child = Child(self._memory)
+        try:
+            return child.call(function, *arguments, seconds=seconds)
+        finally:
+            self._idle.append(child)
+
+
 @cache
-def child(name: str, memory: float = 0.0) -> Child:
-    """The child of a toolchain, allowed so many GiB of memory; 0: as much as there is."""
-    return Child(memory)
+def children(name: str, memory: float = 0.0) -> Children:
+    """The children of a toolchain, each allowed so many GiB of memory; 0: as much as there is."""
+    return Children(memory)

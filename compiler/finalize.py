@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import elastiq
-from compiler.children import Died, child
+from compiler.children import Died, children
 from compiler.drafts import drafted
 from compiler.passes.profile import levels, profile
 from compiler.passes.weigh import weigh
@@ -111,7 +111,7 @@ def _finished(record: EngineRecord, runner: Any, draft: Path, terms: Terms) -> E
     timings = cache.folder() / f"{TIMINGS}-{digest.of_value(runner.toolchain(terms.trial))[:16]}"
     timings.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     help = Help(int(terms.memory * GIB), timings)
-    weights = child("finalize", terms.memory).call(
+    weights = children("finalize", terms.memory).call(
         runner.finish, draft / record.folder, draft / WEIGHTS, help, terms.trial,
         seconds=terms.seconds,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ class Progress:
     def __init__(self, total: int, silent: bool = False) -> None:
         self.tasks: list[Task] = []
         self._silent = silent
+        self._lock = threading.Lock()  # tasks may run side by side
         self._bar: Any = None
         if not silent and sys.stderr.isatty():
             self._bar = click.progressbar(
@@ -47,18 +49,23 @@ class Progress:
     def task(self, label: str) -> Iterator[Task]:
         task = Task(label)
         if self._bar:
-            self._bar.current_item = label
-            self._bar.render_progress()
+            with self._lock:
+                self._bar.current_item = label
+                self._bar.render_progress()
         start = time.monotonic()
         yield task
         task.seconds = time.monotonic() - start
+        with self._lock:
+            self._tell(task)
+
+    def _tell(self, task: Task) -> None:
         self.tasks.append(task)
         if self._bar:
-            self._bar.update(1, label)
+            self._bar.update(1, task.label)
         elif not self._silent:
             found = "found" if task.cached else f"{task.seconds:.1f} s"
             note = f" ({task.note})" if task.note else ""
-            print(f"  {label}: {found}{note}", file=sys.stderr, flush=True)
+            print(f"  {task.label}: {found}{note}", file=sys.stderr, flush=True)
 
 
 def silent() -> Progress:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from compiler.answering import Answering, Loadable, Loaded, Manner
-from compiler.children import child
+from compiler.children import children
 from compiler.terms import Terms
 from elastiq import device
 from elastiq.device import Device
@@ -19,6 +19,7 @@ from elastiq.records import Graph, Point
 from targets.backends import backend
 from targets.devices import Target
 
+BUILDERS = 4  # at once, at most: each may need gigabytes
 Made = TypeVar("Made")
 Filling = Callable[[Path], None]
 
@@ -46,6 +47,11 @@ class Workshop(Protocol):
 
     def portions(self, points: Sequence[Point]) -> Iterable[Sequence[Point]]:
         """Points whose engines are verified and measured together, one portion after another."""
+        ...
+
+    @property
+    def builders(self) -> int:
+        """How many engines are waited for at once."""
         ...
 
     def order(self, graph: Graph, name: str, terms: Terms) -> Filling:
@@ -82,6 +88,10 @@ class Here:
     def portions(self, points: Sequence[Point]) -> Iterable[Sequence[Point]]:
         return [points]  # a compiler at work beside them would be measured, too
 
+    @property
+    def builders(self) -> int:
+        return min(device.this().cores, BUILDERS)
+
     def order(self, graph: Graph, name: str, terms: Terms) -> Filling:
         return lambda out: build(graph, name, terms, out)
 
@@ -99,7 +109,7 @@ HERE = Here()
 
 
 def build(graph: Graph, name: str, terms: Terms, out: Path) -> None:
-    """Build an engine in the child process of its toolchain."""
+    """Build an engine in a child process of its toolchain."""
     chosen = backend(name)
     settings = terms.of(name)
-    child(name, terms.memory).call(chosen.build, graph, out, settings, seconds=terms.seconds)
+    children(name, terms.memory).call(chosen.build, graph, out, settings, seconds=terms.seconds)

@@ -8,7 +8,7 @@ uneven, noisy paper. Pixels are float32 from 0 (paper) to 1 (ink).
 """
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -102,8 +102,12 @@ def test_set(n: int = 4000) -> Batch:
     return fixed(canvases, "test", n, seed=2)
 
 
+@lru_cache(maxsize=1)
 def fixed(draw: Draw, part: str, n: int, seed: int) -> Batch:
-    """The same `n` canvases at each call, and the first of them for a smaller `n`."""
+    """The same `n` canvases at each call, and the first of them for a smaller `n`.
+
+    They are kept, for drawing takes seconds, and every engine of a build is evaluated on them.
+    """
     rng = np.random.default_rng(seed)
     chunks = [draw(part, 500, rng) for _ in range(-(-n // 500))]
     return Batch(*(torch.cat(parts)[:n] for parts in zip(*chunks, strict=True)))

@@ -80,6 +80,10 @@ class Lab:
         self._urgent = True  # what is ordered while these are at work is waited for
         return [[point] for point in points]
 
+    @property
+    def builders(self) -> int:
+        return 1  # they are all at work since they were ordered
+
     def order(self, graph: Graph, name: str, terms: Terms) -> Filling:
         paths = (graph.path, *graph.peers)
         parcels = tuple(self._sent(path.parent, graph.weights) for path in paths)

@@ -17,7 +17,7 @@ from distributed.utils import sync
 
 from compiler import workshop
 from compiler.answering import Manner
-from compiler.children import Died, child
+from compiler.children import Died, children
 from compiler.lab import device_side
 from compiler.lab.parcels import Parcel, pack, received, send
 from compiler.passes.compile import BuiltEngine
@@ -131,7 +131,7 @@ def feed(
 
 def rest() -> Outcome:
     """Unload what is loaded."""
-    return _attempt(lambda: child("device").call(device_side.unload, seconds=LONGEST))
+    return _attempt(lambda: children("device").call(device_side.unload, seconds=LONGEST))
 
 
 def value_of(outcome: Outcome) -> Any:
@@ -203,4 +203,4 @@ def _on_device(
         raise Unavailable(f"the device changed meanwhile ({changed}). Run the same command again.")
     store = Store.default()
     arrived = tuple(engine.arrived(store) for engine in engines)
-    return child("device").call(work, arrived, *means, seconds=LONGEST)
+    return children("device").call(work, arrived, *means, seconds=LONGEST)

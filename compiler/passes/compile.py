@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler.children import Died
+from compiler.crew import crew
 from compiler.progress import Progress
 from compiler.store import Store, weights_of
 from compiler.terms import Terms
@@ -134,13 +135,14 @@ def in_portions(
         if job.identity not in begun:
             begun[job.identity] = job.begin(store, workshop)
     made: dict[object, BuiltEngine | Failure] = {}
+    alone = any(job.chosen.measures for job in jobs)
+    builders = crew(1 if alone else workshop.builders)
     for portion in workshop.portions(points):
-        found = []
-        for job in (job for job in jobs if job.graph.point in portion):
-            if job.identity not in made:
-                made[job.identity] = _made(job, begun[job.identity], store, progress)
-            found.append(_of(made[job.identity], job.graph))
-        yield _whole(portion, found)
+        of_portion = [job for job in jobs if job.graph.point in portion]
+        new = {job.identity: job for job in of_portion if job.identity not in made}
+        calls = [partial(_made, job, begun[i], store, progress) for i, job in new.items()]
+        made |= zip(new, builders.side_by_side(calls), strict=True)
+        yield _whole(portion, [_of(made[job.identity], job.graph) for job in of_portion])
 
 
 def merged(portions: Iterator[Compiled]) -> Compiled:

@@ -20,6 +20,7 @@ class Backend(Protocol):
     precisions: frozenset[str]
     on_device: bool  # True: build() packs what the device needs to finish it
     joins: bool  # True: build() may make one engine of the graphs of all points
+    measures: bool  # True: build() times kernels on this machine, and must be alone on it
     integer_products: bool  # False: INT8 is a way to keep weights, and products are floating
     Settings: type  # a frozen dataclass; every field has a default
 

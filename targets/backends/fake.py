@@ -17,6 +17,7 @@ runner = "fake"
 precisions = frozenset({"fp32", "int8"})
 on_device = False
 joins = False
+measures = False
 integer_products = True
 
 

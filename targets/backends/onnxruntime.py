@@ -15,6 +15,7 @@ runner = "onnxruntime"
 precisions = frozenset({"fp32", "fp16", "int8"})
 on_device = False
 joins = False
+measures = False
 integer_products = True
 
 TOOLS = {"onnxruntime": ("1.23", "2"), "onnxscript": ("0.5", "1")}

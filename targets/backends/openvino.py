@@ -21,6 +21,7 @@ runner = "openvino"
 precisions = frozenset({"fp32", "int8"})
 on_device = False
 joins = False
+measures = False
 integer_products = True
 
 TOOLS = {"openvino": ("2026.0", "2027")}

@@ -21,6 +21,7 @@ runner = "tensorrt"
 precisions = frozenset({"fp32", "fp16", "int8"})
 on_device = True
 joins = True
+measures = True
 integer_products = True
 
 SCRIPT = "trtexec.sh"

@@ -26,6 +26,7 @@ runner = "tensorrt_rtx"
 precisions = frozenset({"fp32", "fp16", "int8"})
 on_device = False
 joins = True
+measures = False
 integer_products = True
 
 TOOLS = {"tensorrt_rtx": ("1.7.1.116", "1.7.1.117")}  # plans are its own

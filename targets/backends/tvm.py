@@ -24,6 +24,7 @@ runner = "tvm"
 precisions = frozenset({"fp32", "int8"})
 on_device = False
 joins = False
+measures = False
 integer_products = False
 
 TOOLS = {"apache-tvm": ("0.27", "0.28"), "ziglang": ("0.13", "")}

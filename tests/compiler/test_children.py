@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from compiler.children import Died, child
+from compiler.children import Child, Died
 from compiler.passes.compile import compile
 from compiler.passes.trace import trace
 from compiler.progress import Progress, silent
@@ -92,7 +92,7 @@ def test_a_point_that_is_left_with_no_engine_is_an_error(traced, own_store):
 
 
 def test_a_child_that_was_killed_from_outside_is_followed_by_another(traced, tmp_path):
-    own = child("elsewhere", 1.5)
+    own = Child(1.5)
     build(own, traced[0], tmp_path)
     os.kill(own._process.pid, signal.SIGKILL)
     with pytest.raises(Died, match="memory"):
@@ -101,7 +101,7 @@ def test_a_child_that_was_killed_from_outside_is_followed_by_another(traced, tmp
 
 
 def test_a_build_that_was_interrupted_leaves_no_answer_behind(traced, tmp_path):
-    own = child("elsewhere", 2.0)
+    own = Child(2.0)
 
     def interrupt(signum, frame):
         raise KeyboardInterrupt
@@ -119,7 +119,7 @@ def test_a_build_that_was_interrupted_leaves_no_answer_behind(traced, tmp_path):
 
 def test_it_does_not_outlive_its_parent():
     code = (
-        "import os; from compiler.children import child; c = child('elsewhere'); c._started();"
+        "import os; from compiler.children import Child; c = Child(0.0); c._started();"
         "print(c._process.pid, flush=True); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

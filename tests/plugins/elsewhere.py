@@ -20,6 +20,7 @@ runner = "elsewhere"
 precisions = frozenset({"fp32", "int8"})
 on_device = True
 joins = False
+measures = False
 integer_products = True
 
 

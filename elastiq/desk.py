@@ -152,7 +152,7 @@ class Desk:
         self._served += 1
         if not self._queue or self._served % BETWEEN == 0:
             while self.think() and not self._queue and not self._closed:
-                pass
+                time.sleep(0.0)  # others need the interpreter too
         with self._changed:
             while not self._queue:
                 if self._closed:

@@ -18,6 +18,7 @@ ALL = (
     "precision",
     "backends",
     "builds",
+    "tuning",
     "tables",
     "dispatch",
     "footprint",

@@ -28,6 +28,7 @@ class Config:
     accuracy_drop: float = 0.5  # points of the task metric that an engine may cost
     budget_seconds: float = 600.0  # at most, per point and backend, on returning to the budget
     build_seconds: float = 600.0  # at most, per engine
+    tune: float = 0.0  # minutes at most, of backends that can; 0: not at all
     build_memory: float = 0.0  # GiB at most, per backend; 0: as much as there is
     retry: bool = False  # engines that could not be built before
     sensitivity: bool = False  # look at every layer at every point, not only where it must be
@@ -60,6 +61,13 @@ class Config:
             raise ElastiqError("accuracy_drop must not be negative")
         if self.build_seconds <= 0 or self.build_memory < 0:
             raise ElastiqError("build_seconds and build_memory must be positive")
+        if self.tune < 0:
+            raise ElastiqError("tune must not be negative")
+        if self.tune and self.lab:
+            raise ElastiqError(
+                "--tune measures kernels on this machine, and a lab's engines run on another. Tune "
+                "on the device itself, and leave --lab out"
+            )
         if self.budget_seconds < 0:
             raise ElastiqError("budget_seconds must not be negative")
         if self.calibration_samples < 1 or self.profile_seconds <= 0 or self.threads < 0:

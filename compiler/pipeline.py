@@ -20,6 +20,7 @@ from compiler.passes.quantize import Method, quantize, read_batches
 from compiler.passes.roofline import roofline
 from compiler.passes.screen import Screened, screen
 from compiler.passes.trace import trace
+from compiler.passes.tune import tune
 from compiler.passes.unify import unify
 from compiler.passes.verify import Verified, group, share, verify
 from compiler.passes.weigh import weigh
@@ -82,6 +83,9 @@ def build(
     if not workshop.runs(plan.target):
         return _for_elsewhere(plan, graphs, feeds, store, progress, until)
 
+    if config.tune:
+        given = plan.terms, config.tune, plan.threads
+        plan = replace(plan, terms=tune(graphs, plan.backends, *given, store, progress))
     portions = in_portions(graphs, plan.backends, store, progress, plan.terms, workshop)
     if until == "compile":
         compiled = merged(portions)

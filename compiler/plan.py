@@ -13,7 +13,7 @@ from compiler.terms import Terms
 from elastiq import archive, manifest
 from elastiq.errors import ElastiqError, unknown
 from elastiq.records import Point
-from targets.backends import backend, configured
+from targets.backends import backend, configured, names, tuner
 from targets.devices import Target, target
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def plan(config: Config) -> Plan:
             raise unknown(f"precision of {chosen.name}", precision, chosen.precisions)
     if config.calibration and not Path(config.calibration).exists():
         raise ElastiqError(f"there is no calibration data at {config.calibration}")
+    if config.tune:
+        _check_tuning(chosen, backends)
     if config.output:
         check_output(Path(config.output))
     # Torch and the quantizer take seconds to load, so what needs neither was checked before.
@@ -138,6 +140,21 @@ def _backends(asked: tuple[str, ...], target: Target) -> tuple[tuple[str, ...], 
             f"no backend of {target.name} is installed here: {'; '.join(absent.values())}"
         )
     return found, absent
+
+
+def _check_tuning(target: Target, backends: tuple[str, ...]) -> None:
+    """Kernels are measured where they are to run, which must be here."""
+    if not any(tuner(name) for name in backends):
+        able = ", ".join(name for name in names() if tuner(name))
+        raise ElastiqError(
+            f"--tune is for {able}, and the backends of this build are {', '.join(backends)}. "
+            f"Name it with --backend, or leave --tune out"
+        )
+    if not target.here:
+        raise ElastiqError(
+            f"--tune measures kernels on the device, and this machine is no {target.name}. Tune on "
+            "one, or leave --tune out"
+        )
 
 
 def _select(points: tuple[Point, ...], wanted: tuple[str, ...]) -> tuple[Point, ...]:

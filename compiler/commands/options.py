@@ -83,6 +83,7 @@ _BUILDING = (
         "--budget-seconds", type=float, help="At most, per point, on giving layers back. [600]"
     ),
     click.option("--build-seconds", type=float, help="At most, to build an engine. [600]"),
+    click.option("--tune", type=float, help="Minutes at most, to tune kernels (tvm). [0]"),
     click.option("--build-memory", type=float, help="GiB at most, to build an engine. [all]"),
     click.option(
         "--retry", is_flag=True, default=None, help="Build again what could not be built before."

@@ -83,7 +83,7 @@ def load(folder: Path, options: RunnerOptions) -> TvmEngine:
     layout = decode(Layout, digest.parse((folder / LAYOUT).read_bytes()), LAYOUT)
     runtime = load_runtime()
     _check(layout, runtime, folder)
-    _use_threads(options.threads)
+    use_threads(options.threads)
     try:
         return TvmEngine(runtime, folder, layout, options.weights)
     except (RuntimeError, OSError, ValueError) as e:
@@ -123,7 +123,7 @@ def _product(a: Any, b: Any, out: Any) -> None:
     np.matmul(np.from_dlpack(a), np.from_dlpack(b), out=np.from_dlpack(out))
 
 
-def _use_threads(threads: int) -> None:
+def use_threads(threads: int) -> None:
     """Tell the library behind numpy's products how many threads it may use."""
     for path in (Path(np.__file__).parent.parent / "numpy.libs").glob("*openblas*"):
         library = ctypes.CDLL(str(path))

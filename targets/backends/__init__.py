@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,6 +33,22 @@ class Backend(Protocol):
         ...
 
 
+class Tuner(Backend, Protocol):
+    """A backend that can find out, on the device, by which kernels an engine is fastest."""
+
+    def tasks(self, graphs: Sequence[Graph], settings: Any) -> tuple[str, ...]:
+        """What there is to tune in graphs. What several of them need is one task."""
+        ...
+
+    def tune(self, task: str, settings: Any, threads: int, folder: Path) -> bool:
+        """Measure a little more of a task, and note it in its folder; whether that was all."""
+        ...
+
+    def tuned(self, settings: Any, folders: Mapping[str, Path]) -> Any:
+        """The settings with what was found of tasks, by the folders of those that are done."""
+        ...
+
+
 def names() -> list[str]:
     """Every backend there is."""
     return plugins.names("targets.backends")
@@ -42,6 +58,12 @@ def backend(name: str) -> Backend:
     """The backend module of a name."""
     module: Backend = plugins.load("targets.backends", name, "backend")
     return module
+
+
+def tuner(name: str) -> Tuner | None:
+    """The backend of a name, if it tunes."""
+    module: Any = backend(name)
+    return module if hasattr(module, "tune") else None
 
 
 def configured(given: tuple[str, ...]) -> Mapping[str, Any]:

@@ -6,8 +6,8 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from elastiq.codec import plain
 from elastiq.errors import ElastiqError
 from elastiq.records import Graph, TensorSpec
 from elastiq.runners.tvm import LAYOUT, Layout
+from targets import kernels, tuning
 from targets.tools import tools
 
 name = "tvm"
@@ -36,13 +37,20 @@ LIBC = "gnu.2.31"  # the oldest that a device may have: JetPack 5's
 
 @dataclass(frozen=True)
 class Settings:
-    """The device, in LLVM's and CUDA's words. `flags`: those of its CPU that others may lack."""
+    """The device, in LLVM's and CUDA's words. `flags`: those of its CPU that others may lack.
+
+    `products`: what tuning found, with `+` between several.
+    """
 
     machine: str = platform.machine()
     cpu: str = "generic"
     features: str = ""
     flags: str = ""
     gpu: str = ""  # sm_87; empty: the CPU
+    products: str = ""  # 64x512x2048=4x16x1: TVM's own tile for a product, not the library
+
+    def __post_init__(self) -> None:
+        kernels.parse(self.products)
 
 
 def toolchain() -> str:
@@ -58,7 +66,9 @@ def build(graph: Graph, out: Path, settings: Settings) -> None:
 
     model = graphs.load(graph)
     try:
-        imported = relaxed.imported(patches.as_products(model), graphs.SMALLEST_WEIGHT)
+        imported = relaxed.imported(
+            patches.as_products(model), graphs.SMALLEST_WEIGHT, kernels.parse(settings.products)
+        )
         executable = _compiled(imported.module, settings)
     except Exception as e:  # TVM's errors share no base class
         raise refusal("TVM", graph, model, e) from e
@@ -83,21 +93,60 @@ def build(graph: Graph, out: Path, settings: Settings) -> None:
     graphs.list_weights({weight.name for weight in weights}, out)
 
 
+def tasks(graphs: Sequence[Graph], settings: Settings) -> tuple[str, ...]:
+    """The products that graphs multiply with weights, where a CPU is to do it."""
+    from elastiq.runners.tvm import load_runtime
+
+    load_runtime()
+    from targets import graphs as files
+    from targets import patches, relaxed
+
+    if settings.gpu:
+        return ()
+    models = (patches.as_products(files.load(g)) for g in graphs if g.precision in precisions)
+    found = {product for model in models for product in relaxed.products(model)}
+    able = filter(kernels.tiles, found)
+    return tuple(map(str, sorted(able, key=kernels.Product.work, reverse=True)))
+
+
+def tune(task: str, settings: Settings, threads: int, folder: Path) -> bool:
+    from elastiq.runners.tvm import load_runtime, use_threads
+
+    load_runtime()
+    use_threads(threads)
+    return tuning.measure(kernels.Product.read(task), _cpu(settings), folder)
+
+
+def tuned(settings: Settings, folders: Mapping[str, Path]) -> Settings:
+    found = {kernels.Product.read(task): tuning.fastest(folder) for task, folder in folders.items()}
+    best = {product: tile for product, tile in found.items() if tile}
+    return replace(settings, products=kernels.written(kernels.parse(settings.products) | best))
+
+
 def _compiled(module: Any, settings: Settings) -> Any:
     import tvm
 
     from targets import relaxed
 
-    host = {
+    if not settings.gpu:
+        return relaxed.for_cpu(module, _cpu(settings))
+    gpu = {"kind": "cuda", "arch": settings.gpu, **GPU, "host": _host(settings)}
+    return relaxed.for_gpu(module, tvm.target.Target(gpu))
+
+
+def _cpu(settings: Settings) -> Any:
+    import tvm
+
+    return tvm.target.Target(_host(settings))
+
+
+def _host(settings: Settings) -> dict[str, Any]:
+    return {
         "kind": "llvm",
         "mtriple": f"{settings.machine}-linux-gnu",
         "mcpu": settings.cpu,
         "mattr": list(filter(None, settings.features.split(","))),
     }
-    if not settings.gpu:
-        return relaxed.for_cpu(module, tvm.target.Target(host))
-    gpu = {"kind": "cuda", "arch": settings.gpu, **GPU, "host": host}
-    return relaxed.for_gpu(module, tvm.target.Target(gpu))
 
 
 def _linker(machine: str) -> Callable[..., None]:

@@ -7,16 +7,12 @@ from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any
 
-from compiler.children import Died, child
 from compiler.passes.compile import BuiltEngine
 from compiler.passes.profile import Runnable
 from elastiq.codec import plain
-from elastiq.errors import ElastiqError, EngineError
-from elastiq.footprint import Place, alone, example
-from elastiq.latency import Footprint
+from elastiq.errors import EngineError
+from elastiq.footprint import alone, example
 from elastiq.measure import glance, measure
-
-WEIGHING = 600.0  # seconds that an engine may take to be loaded and run a few times
 
 
 def glances(engines: Sequence[BuiltEngine], threads: int) -> dict[str, float]:
@@ -69,13 +65,5 @@ def medians(
 
 
 def weights(engines: Sequence[Runnable], threads: int) -> list[dict[str, Any]]:
-    """What each engine takes to be loaded, and of memory, alone in a process of its runtime."""
-    return [plain(_weight(engine.place(threads))) for engine in engines]
-
-
-def _weight(place: Place) -> Footprint:
-    try:
-        found: Footprint = child(f"weigh {place.runner}").call(alone, place, seconds=WEIGHING)
-    except (Died, ElastiqError, OSError) as e:
-        raise ElastiqError(f"memory cannot be measured: {e}") from e
-    return found
+    """What each engine takes to be loaded, and of memory, alone in a fresh process."""
+    return [plain(alone(engine.place(threads))) for engine in engines]

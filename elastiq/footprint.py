@@ -1,4 +1,4 @@
-"""What engines take of a device's memory, and to be loaded, measured in processes of their own."""
+"""What engines take of a device's memory, and to be loaded, measured in fresh processes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import elastiq
 from elastiq import heap, plugins
+from elastiq.codec import decode, plain
 from elastiq.errors import ElastiqError
 from elastiq.latency import Footprint
-from elastiq.protocols import Engine, Runner, RunnerOptions
+from elastiq.protocols import Runner, RunnerOptions
 from elastiq.records import TensorSpec
 
 RUNS = 2  # after which an engine has all that it needs
@@ -45,18 +47,11 @@ class Place:
 
 
 def alone(place: Place) -> Footprint:
-    """What one engine takes of this process, in which nothing else may be at work.
+    """What one engine takes in a process that has nothing but its runtime.
 
     The runtime comes with the engine: it is loaded, run and closed once before it counts.
     """
-    _load(place)[0].close()
-    heap.trim()
-    before = _pss() if ROLLUP.exists() else None
-    engine, seconds = _load(place)
-    heap.trim()
-    memory = None if before is None else max(0, _pss() - before)
-    engine.close()
-    return Footprint(seconds, memory)
+    return decode(Footprint, json.loads(_child("alone", json.dumps(plain(place)))), "a footprint")
 
 
 def example(specs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
@@ -108,8 +103,18 @@ def _grow(path: Path) -> dict[str, int]:
     return added
 
 
-def _load(place: Place) -> tuple[Engine, float]:
-    """An engine that was run, and the seconds that loading it took."""
+def _alone(place: Place) -> Footprint:
+    _loaded(place)
+    heap.trim()
+    before = _pss() if ROLLUP.exists() else None
+    kept: list[Any] = []
+    seconds = _loaded(place, kept)
+    heap.trim()
+    return Footprint(seconds, None if before is None else max(0, _pss() - before))
+
+
+def _loaded(place: Place, kept: list[Any] | None = None) -> float:
+    """The seconds that loading takes. The engine is run, and then closed or kept."""
     runner: Runner = plugins.load("elastiq.runners", place.runner, "runner")
     options = RunnerOptions(Path(place.weights), place.threads)
     start = time.perf_counter()
@@ -118,7 +123,11 @@ def _load(place: Place) -> tuple[Engine, float]:
     feed = example(place.inputs)
     for _ in range(RUNS):
         engine(feed)
-    return engine, seconds
+    if kept is None:
+        engine.close()
+    else:
+        kept.append(engine)
+    return seconds
 
 
 def _pss() -> int:
@@ -132,5 +141,7 @@ if __name__ == "__main__":
     task, about = sys.argv[1:]
     if task == "prepare":
         _prepare(Path(about))
-    else:
+    elif task == "grow":
         print(json.dumps(_grow(Path(about))))
+    else:
+        print(json.dumps(plain(_alone(decode(Place, json.loads(about), "the place")))))

@@ -1,4 +1,4 @@
-"""Weigh: what each engine takes to be loaded, and of memory, alone in a process."""
+"""Weigh: what each engine takes to be loaded, and of memory, alone in a fresh process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from elastiq.codec import decode
 from elastiq.errors import ElastiqError
 from elastiq.latency import Footprint
 
-REVISION = 2  # of what this pass finds of the same engines
+REVISION = 1  # of what this pass finds of the same engines
 FOUND = "footprint.json"
 
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+import elastiq as product
 from elastiq import footprint
 from elastiq.errors import ElastiqError
 
@@ -30,3 +31,21 @@ def test_a_person_sees_the_sum(elastiq, tiny_bundle):
 def test_no_bundle_is_told(tmp_path):
     with pytest.raises(ElastiqError, match="is not a bundle"):
         footprint.measure(tmp_path)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_an_engine_is_weighed_without_its_runtime(tiny_bundle, backend):
+    with product.open(tiny_bundle) as bundle:
+        key = f"queries=8/main/{backend}/fp32"
+        (record,) = (engine for engine in bundle.manifest.engines if engine.key == key)
+        inputs = bundle.point("queries=8").stages["main"].inputs
+    folders = str(tiny_bundle / record.folder), str(tiny_bundle / "weights")
+    found = footprint.alone(footprint.Place(record.runner, *folders, inputs, threads=1))
+    assert 0 < found.load_time < 60
+    assert found.memory < 10e6  # runtimes are several times that
+
+
+def test_an_engine_that_cannot_be_loaded_is_told(tmp_path):
+    place = footprint.Place("onnxruntime", str(tmp_path), str(tmp_path), (), 1)
+    with pytest.raises(ElastiqError, match="cannot be measured"):
+        footprint.alone(place)

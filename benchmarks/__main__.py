@@ -17,6 +17,7 @@ ALL = (
     "ranges",
     "precision",
     "backends",
+    "builds",
     "tables",
     "dispatch",
     "footprint",

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from compiler.store import Store
 from elastiq import device
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("elastiq", "numpy", "torch", "onnx", "onnxruntime", "openvino")
+PACKAGES = ("elastiq", "torch", "onnx")  # beside those that engines run on
 
 
 @dataclass(frozen=True)
@@ -38,13 +37,21 @@ def at_least(name: str, value: float, limit: float, unit: str) -> Figure:
     return Figure(name, value, unit, f">= {limit:g}", bool(value >= limit))
 
 
-def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """The median seconds of each, run in turns so that the machine's drift hits all alike."""
-    for run in runs.values():
-        run()
+def interleaved(
+    runs: Mapping[str, Callable[[], object]], rounds: int, slow: Container[str] = ()
+) -> dict[str, float]:
+    """The median seconds of each, run in turns so that the machine's drift hits all alike.
+
+    Those that are `slow` take one turn only, in the middle.
+    """
+    for name, run in runs.items():
+        if name not in slow:
+            run()
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
+    for turn in range(rounds):
         for name, run in runs.items():
+            if name in slow and turn != rounds // 2:
+                continue
             start = time.perf_counter()
             run()
             times[name].append(time.perf_counter() - start)
@@ -53,7 +60,9 @@ def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
 
 def publish(name: str, figures: list[Figure]) -> bool:
     """Print the figures and keep them as JSON; whether every goal holds."""
-    circumstances = device.circumstances() | _versions() | {"load average": _load_average()}
+    circumstances = (
+        device.circumstances() | device.versions(PACKAGES) | {"load average": _load_average()}
+    )
     print(f"\n{name}\n" + "  ".join(f"{key} {value}" for key, value in circumstances.items()))
     width = max(len(figure.name) for figure in figures)
     for figure in figures:
@@ -69,16 +78,6 @@ def publish(name: str, figures: list[Figure]) -> bool:
 def store() -> Store:
     """The store that benchmarks build in: the user's own, so that nothing is made twice."""
     return Store.default()
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _load_average() -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from elastiq import bound, policies
 from elastiq.bound import Bound
 from elastiq.bundle import Bundle
+from elastiq.load import LoadMonitor
 from elastiq.outcomes import Outcome, Report, summarize
 from elastiq.policies import policy
 from elastiq.rehearsal import Beside
@@ -49,11 +50,12 @@ def simulated(
 
 
 def real(bundle: Bundle, names: Iterable[str], traffic: Traffic) -> Contest:
-    """On this device, in turns."""
+    """On this device, in turns. One watches its load for all, for to watch takes time as well."""
     moments, samples = traffic.moments(), bundle.samples()
     with ExitStack() as stack:
+        load = stack.enter_context(LoadMonitor())
         workers = {
-            name: stack.enter_context(bundle.serve(kind, **options))
+            name: stack.enter_context(bundle.serve(kind, load=load, **options))
             for name, (kind, options) in _contenders(bundle, names).items()
         }
         bundle.settle()  # no packing while others are measured

@@ -55,6 +55,7 @@ class Desk:
         self._queue: deque[Request] = deque()
         self._last_arrival: float | None = None
         self._pace: float | None = None
+        self._given: float | None = None
         self._last_run = -inf
         self._served = 0
         self._changed = threading.Condition()
@@ -117,7 +118,7 @@ class Desk:
             with self._changed:
                 if self._closed:
                     raise WorkerClosed("the worker is closed and takes no more requests")
-                self._follow_pace(now)
+                self._follow(now, deadline)
                 if len(self._queue) >= self._limit:
                     missed = self._make_room(now)
                 if len(self._queue) >= self._limit:
@@ -208,7 +209,7 @@ class Desk:
         slacks: list[float | None],
         pace: float | None,
     ) -> Choice:
-        given = None if request.expires is None else request.expires - request.arrived
+        given = None if request.expires is None else self._given
         if memory is None:
             choice = self._dispatcher.decide(slacks, pace, given, held=request.point)
             if choice.option.score >= request.least_score:
@@ -280,8 +281,8 @@ class Desk:
                 slacks.append(request.expires - now)
         return slacks
 
-    def _follow_pace(self, now: float) -> None:
-        """Keep the mean time between arrivals lately."""
+    def _follow(self, now: float, deadline: float | None) -> None:
+        """Keep the mean time between arrivals lately, and the mean time that they are given."""
         if self._last_arrival is not None:
             gap = now - self._last_arrival
             if self._pace is None:
@@ -290,6 +291,9 @@ class Desk:
                 gap = min(gap, PACE_PAUSE * self._pace + LEAST_GAP)
                 self._pace += (gap - self._pace) / PACE_OVER
         self._last_arrival = now
+        if deadline is not None and 0.0 < deadline < inf:
+            usual = deadline if self._given is None else self._given
+            self._given = usual + (deadline - usual) / PACE_OVER
 
     def _make_room(self, now: float) -> list[Request]:
         """Drop the requests nobody waits for any more; those that expired are to be refused."""

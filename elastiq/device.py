@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -85,10 +86,11 @@ def circumstances(root: Path = ROOT) -> dict[str, str]:
     }
 
 
-def versions() -> dict[str, str]:
-    """The versions of what engines run on here."""
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """The versions of what engines run on here, or of other packages; those that are not here
+    are left out."""
     found = {}
-    for package in PACKAGES:
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -19,9 +19,10 @@ RENEWED = 0.01  # seconds for which what is known of the device is good: clocks 
 LOAD_STEP = 0.05  # nearer ones are one: sensors are not that exact
 FACTOR_STEP = 0.04
 EXCESS_STEP = 0.04
-EXTRA_STEP = 2e-5  # seconds
-PACE_STEP = 0.1  # of its logarithm
-SHORTEST = 1e-6  # seconds between arrivals
+EXTRA_STEP = 0.05  # of the fastest run
+PACE_STEP = 0.3  # of its logarithm
+GIVEN_STEP = 0.1  # likewise
+SHORTEST = 1e-6  # seconds between arrivals, and to be given
 KEPT = 256  # situations whose options are kept
 HELD = "where its session began"
 PAUSE = 1e-3  # seconds without a run, after which caches are cold and cores asleep
@@ -114,6 +115,7 @@ class _Known(NamedTuple):
     excess: float
     overhead: float
     pace: float | None
+    given: float | None
     waking: float
     shifting: float
 
@@ -137,15 +139,16 @@ class Dispatcher:
         self._policy = policy
         self._thinking = policy if isinstance(policy, Thinking) else None
         self._load = load
-        usual = sorted(table.of(point, 0.0).p50 for point in points)[len(points) // 2]
-        self._correction = correction or Correction(usual, clock)
+        usual = sorted(table.of(point, 0.0).p50 for point in points)
+        self._correction = correction or Correction(usual[len(points) // 2], clock)
+        self._extra_step = EXTRA_STEP * usual[0]
         self._beside, self._shifting, self._waking = Extra(), Extra(), Extra()
         self._clock = clock
         self._ended = -inf
         self._measured: dict[tuple[str, float], tuple[Option, ...]] = {}
         self._corrected: dict[tuple[float, ...], dict[str, tuple[Option, ...]]] = {}
         self._along: dict[tuple[int, float, tuple[str, ...]], float] = {}
-        self._known = _Known(0.0, 0.0, 1.0, 0.0, 0.0, 0.0, None, 0.0, 0.0)
+        self._known = _Known(0.0, 0.0, 1.0, 0.0, 0.0, 0.0, None, None, 0.0, 0.0)
         self._options: dict[str, tuple[Option, ...]] = {}  # by kind of request
         self._renewed = -inf
         self._current: int | None = None
@@ -188,7 +191,7 @@ class Dispatcher:
     ) -> Choice:
         """Choose for the first request; `slacks` are the seconds left to it and to those behind it.
 
-        `pace` is the mean time between arrivals lately, `given` what the first had at its arrival.
+        `pace` is the mean time between arrivals lately, `given` the time they had when they came.
         A request that is `held` to a point is only looked at: how long it will take there.
         A choice binds to nothing: only what ran, and was learnt, changes the next one.
         """
@@ -196,15 +199,15 @@ class Dispatcher:
         if self._offered:
             self._adopt()
         if now - self._renewed > RENEWED:
-            self._renew(now, pace)
-        load, _, factor, added, _, overhead, lately, waking, shifting = self._known
+            self._renew(now, pace, given)
+        load, _, factor, added, _, overhead, lately, usual, waking, shifting = self._known
         rested = now - self._ended > PAUSE
         situation = Situation(
             self._known.level,
             tuple(slacks),
             self._current,
             lately,
-            given,
+            given and (usual or given),
             waking if rested else 0.0,
             shifting,
         )
@@ -245,22 +248,26 @@ class Dispatcher:
             kept.clear()
         self._renewed = -inf
 
-    def _renew(self, now: float, pace: float | None) -> None:
+    def _renew(self, now: float, pace: float | None, given: float | None) -> None:
         """Look at the load, at the arrivals, and at what was learnt, anew.
 
-        In steps, so that the same few situations come back, and what was found for them is kept.
+        In steps, and only where something moved by one: the same few situations come back, and what
+        was found for them is kept.
         """
-        self._renewed, load = now, self._load()
+        self._renewed, load, before, extra = now, self._load(), self._known, self._extra_step
+        others = load.others if isinstance(load, Load) else load
         self._known = known = _Known(
             load,
-            _level(load.others if isinstance(load, Load) else load),
-            _to(FACTOR_STEP, self._correction.factor),
-            _to(EXTRA_STEP, self._correction.added),
-            _to(EXCESS_STEP, self._correction.excess),
-            _to(EXTRA_STEP, self._beside.seconds),
-            None if pace is None else exp(_to(PACE_STEP, log(max(SHORTEST, pace)))),
-            _to(EXTRA_STEP, self._waking.seconds),
-            _to(EXTRA_STEP, self._shifting.seconds),
+            # In this order max() turns a load that is not a number into 0 instead of passing it on.
+            _steady(LOAD_STEP, min(1.0, max(0.0, others)), before.level),
+            _steady(FACTOR_STEP, self._correction.factor, before.factor),
+            _steady(extra, self._correction.added, before.added),
+            _steady(EXCESS_STEP, self._correction.excess, before.excess),
+            _steady(extra, self._beside.seconds, before.overhead),
+            _steady_ratio(PACE_STEP, pace, before.pace),
+            _steady_ratio(GIVEN_STEP, given, before.given) or before.given,
+            _steady(extra, self._waking.seconds, before.waking),
+            _steady(extra, self._shifting.seconds, before.shifting),
         )
         key = known[1:6]
         if key not in self._corrected:
@@ -336,13 +343,18 @@ def _check(points: Sequence[PointRecord], table: LatencyTable) -> None:
                 )
 
 
-def _level(load: float) -> float:
-    # In this order max() turns a load that is not a number into 0 instead of passing it on.
-    return _to(LOAD_STEP, min(1.0, max(0.0, load)))
-
-
-def _to(step: float, value: float) -> float:
+def _steady(step: float, value: float, used: float | None) -> float:
+    """The value in steps; the one in use for as long as it is less than a step away."""
+    if used is not None and abs(value - used) < step:
+        return used
     return round(value / step) * step
+
+
+def _steady_ratio(step: float, value: float | None, used: float | None) -> float | None:
+    """The same in steps of the logarithm."""
+    if value is None:
+        return None
+    return exp(_steady(step, log(max(SHORTEST, value)), used and log(used)))
 
 
 def _spell(seconds: float | None) -> str:

@@ -17,7 +17,7 @@ AGREEING_WINDOWS = 3
 AGREEMENT = 0.10
 GLANCE_RUNS = 20
 ENOUGH_SAMPLES = 200
-ENOUGH_WINDOWS = 10  # in turns: what a machine does besides comes in spells longer than a window
+ENOUGH_WINDOWS = 20  # in turns: what a machine does besides comes in spells longer than a window
 
 
 def measure(

@@ -65,11 +65,17 @@ def serve(
     policy: str = "utility",
     limit: int = LIMIT,
     sessions: Sessions | None = None,
+    load: LoadMonitor | None = None,
     **options: Any,
 ) -> Worker:
-    """A worker over these points: load watched, the point chosen by the named policy."""
-    monitor = LoadMonitor()
+    """A worker over these points: load watched, the point chosen by the named policy.
+
+    Several workers may share who watches the `load`; it is started and stopped by others then.
+    """
     chosen = find_policy(policy, **options)
+    monitor = load or LoadMonitor()
     dispatcher = Dispatcher(points, table, chosen, monitor)
+    if load is not None:
+        return Worker(dispatcher, execute, limit, sessions=sessions)
     monitor.start()
     return Worker(dispatcher, execute, limit, on_close=monitor.stop, sessions=sessions)

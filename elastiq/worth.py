@@ -27,7 +27,7 @@ SHIFT_STEP = 0.2  # of what a change of points costs, as a share of an average r
 RAREST, FASTEST = 8.0, 0.02  # bounds of the time between arrivals, in times that one is given
 KEPT = 4096  # situations
 ROUNDS = 200
-TURNS = 10  # of these in a step
+TURNS = 3  # of these in a step
 ENOUGH = 1e-3  # of a right answer: values so near to each other will do
 
 WAITS = np.linspace(0.0, LONGEST, STATES + 1)
@@ -69,6 +69,7 @@ class Worth:
     """
 
     def __init__(self) -> None:
+        self.found = 0  # situations so far
         self._solved: dict[Key, Values] = {}
         self._latest: Values | None = None
         self._wanted: tuple[Key, Solving] | None = None
@@ -124,6 +125,7 @@ class Worth:
         if len(self._solved) >= KEPT:
             self._solved.clear()
         self._solved[key] = found
+        self.found += 1
         return found
 
 

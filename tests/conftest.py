@@ -82,6 +82,15 @@ def tiny_bundle(elastiq, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def onnxruntime_bundle(elastiq, tmp_path_factory):
+    """The same by one backend, whatever is the fastest here. Not to be written to."""
+    out = tmp_path_factory.mktemp("bundles") / "onnxruntime.elastiq"
+    elastiq("build", TINY, "--keep", "all", "--loads", "0,1", "--accuracy-drop", 5,
+            "--backend", "onnxruntime", "--profile-seconds", 0.2, "-o", out, check=0)  # fmt: skip
+    return out
+
+
+@pytest.fixture(scope="session")
 def family_bundle(elastiq, tmp_path_factory):
     """A bundle of the tiny model of a family, built once. Not to be written to."""
     folder = tmp_path_factory.mktemp("families")

@@ -31,7 +31,7 @@ class Situation(NamedTuple):
     slacks: tuple[float | None, ...]  # time left for this request, then for those behind it
     current: int | None  # index of the option used last
     pace: float | None = None  # mean time between arrivals lately
-    given: float | None = None  # the time that this request had when it arrived
+    given: float | None = None  # the time that requests had lately when they arrived
     waking: float = 0.0  # what any run costs more now, after a pause
     shifting: float = 0.0  # what a run costs more now, at another option than `current`
 

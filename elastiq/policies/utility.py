@@ -42,6 +42,9 @@ class Utility:
     name = "utility"
     _worth: Worth = field(default_factory=Worth, init=False, repr=False, compare=False)
     _plans: dict[_Key, _Plan] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _costs: dict[tuple[int, int], _Costs] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def choose(self, options: tuple[Option, ...], situation: Situation) -> Decision:
         _, slacks, current, pace, given, waking, shifting = situation
@@ -53,7 +56,7 @@ class Utility:
         left = inf if slacks[0] is None else slacks[0]
         behind = len(slacks) - 1
         plan = self._plans.get(key)
-        if plan is None or plan.options is not options or not plan.own:
+        if plan is None or plan.costs.options is not options or plan.outdated(self._worth.found):
             plan = self._plan(options, key)
         best, refuses = plan.best(slacks, given, current, self.stay, waking, shifting)
         if best == NONE_FITS:
@@ -69,11 +72,16 @@ class Utility:
     def _plan(self, options: tuple[Option, ...], key: _Key) -> _Plan:
         if len(self._plans) >= PLANS:
             self._plans.clear()
-        _, pace, level, shifting = key
+            self._costs.clear()
+        known, pace, level, shifting = key
         given = exp(GIVEN_STEP * level)
         every = inf if pace is None else pace
+        costs = self._costs.get((known, level))
+        if costs is None or costs.options is not options:
+            costs = self._costs[known, level] = _Costs(options, given)
         values, own = self._worth(options, given, every, shifting)
-        plan = self._plans[key] = _Plan(options, given, values, every, own)
+        borrowed = None if own else self._worth.found
+        plan = self._plans[key] = _Plan(costs, values, every, borrowed)
         return plan
 
 
@@ -107,21 +115,15 @@ def _within(slack: float | None, late: float) -> float:
     return inf if slack is None else slack - late
 
 
-class _Plan:
-    """All that can be said of the options before a request comes: a choice must cost much less
-    than a run."""
+class _Costs:
+    """The options, put down so that a choice must not ask much of them."""
 
-    def __init__(
-        self, options: tuple[Option, ...], given: float, values: Values, pace: float, own: bool
-    ) -> None:
+    def __init__(self, options: tuple[Option, ...], given: float) -> None:
         self.options = options
-        self.own = own  # found for this situation, and not for the last
-        self._values = values
-        self._pace = max(pace, SHORTEST)
-        self._packs = any(option.takes > 1 for option in options)
-        self._fastest = min(option.mean / option.takes for option in options)  # per request
-        self._cells = cells = CELLS / (LONGEST * given)  # in a second
-        self._options = [
+        self.packs = any(option.takes > 1 for option in options)
+        self.fastest = min(option.mean / option.takes for option in options)  # per request
+        self.cells = cells = CELLS / (LONGEST * given)  # in a second
+        self.known: list[_Known] = [
             (
                 index,
                 option.score,
@@ -138,11 +140,28 @@ class _Plan:
             for index, option in enumerate(options)
         ]
         # Who is alone gains nothing from room for more.
-        self._for_one = [
+        self.for_one = [
             known
-            for known in self._options
-            if not any(_no_worse(other, options[known[0]]) for other in options)
+            for known, option in zip(self.known, options, strict=True)
+            if option.takes == 1 or not any(_no_worse(other, option) for other in options)
         ]
+
+
+class _Plan:
+    """All that can be said of the options before a request comes: a choice must cost much less
+    than a run. Values may be borrowed from another situation, until more are found."""
+
+    def __init__(
+        self, costs: _Costs, values: Values, pace: float, borrowed: int | None = None
+    ) -> None:
+        self.costs = costs
+        self._values = values
+        self._pace = max(pace, SHORTEST)
+        self._borrowed = borrowed
+
+    def outdated(self, found: int) -> bool:
+        """Whether values of its own may have been found meanwhile."""
+        return self._borrowed is not None and self._borrowed != found
 
     def best(
         self,
@@ -155,7 +174,7 @@ class _Plan:
     ) -> tuple[int, bool]:
         """The best option, or NONE_FITS; and whether to refuse the request is better."""
         left = inf if slacks[0] is None else slacks[0]
-        most, cells, waiting = CELLS, self._cells, len(slacks)
+        most, cells, packs, waiting = CELLS, self.costs.cells, self.costs.packs, len(slacks)
         behind = slacks[1] if waiting > 1 else None
         after = self._values.waiting if waiting > 1 else self._values.arriving
         waited = 0.0 if behind is None else max(0.0, given - behind)
@@ -164,13 +183,13 @@ class _Plan:
         left_here = left - waking
         left_there = left_here - shifting
         best, highest = NONE_FITS, -inf
-        for known in self._options if waiting > 1 else self._for_one:
+        for known in self.costs.known if waiting > 1 else self.costs.for_one:
             index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes = known
             if index == current:  # half a run is half a reason to stay
                 within, done, worth = left_here, here, stay * min(1.0, waiting / takes)
             else:
                 within, done, worth = left_there, there, 0.0
-            if self._packs and waiting > 1:
+            if packs and waiting > 1:
                 late = waking if index == current else waking + shifting
                 worth += self._together(known, slacks, given, late)
             elif typical <= within:
@@ -186,7 +205,7 @@ class _Plan:
             if worth > highest:
                 best, highest = index, worth
         refuses = False
-        if behind is not None and current is not None and not self._packs:
+        if behind is not None and current is not None and not packs:
             refuses = self._values.waiting[current][int(min(most, waited * cells))] > highest
         return best, refuses
 
@@ -213,13 +232,15 @@ class _Plan:
         # So many at once leave as many fewer to be worth something later.
         worth -= (gone - 1) * self._values.each
         if gone == len(slacks):
-            return worth + self._values.arriving[index][run + int(min(CELLS, late * self._cells))]
+            return (
+                worth + self._values.arriving[index][run + int(min(CELLS, late * self.costs.cells))]
+            )
         slack = slacks[gone]
         waited = 0.0 if slack is None else max(0.0, given - slack)
         # More behind the next than come in that time on average are as if it had waited longer.
         behind = len(slacks) - gone - 1
-        waited = max(0.0, waited + (behind - waited / self._pace) * self._fastest) + late
-        return worth + self._values.waiting[index][run + int(min(CELLS, waited * self._cells))]
+        waited = max(0.0, waited + (behind - waited / self._pace) * self.costs.fastest) + late
+        return worth + self._values.waiting[index][run + int(min(CELLS, waited * self.costs.cells))]
 
 
 policy = Utility

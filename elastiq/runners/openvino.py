@@ -5,6 +5,7 @@ The first load compiles, and keeps what came out in the device's cache; the next
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -96,11 +97,10 @@ class _Request:
 def load(folder: Path, options: RunnerOptions) -> OpenVinoEngine:
     runtime = _import()
     core = _core()
-    model = (folder / MODEL).read_bytes()
-    rest = (folder / REST).read_bytes()
-    layout = decode(Layout, digest.parse((folder / LAYOUT).read_bytes()), LAYOUT)
+    model, told, rest = ((folder / name).read_bytes() for name in (MODEL, LAYOUT, REST))
+    layout = decode(Layout, digest.parse(told), LAYOUT)
     settings = _settings(layout.hint, options.threads)
-    key = _key(runtime, folder, settings)
+    key = _key(runtime, (model, told, rest), settings)
     blob = cache.find(key)
     if blob is not None:
         try:
@@ -132,8 +132,8 @@ def _settings(hint: str, threads: int) -> dict[str, Any]:
     return settings
 
 
-def _key(runtime: ModuleType, folder: Path, settings: dict[str, Any]) -> str:
-    parts = [digest.of_file(folder / name) for name in (MODEL, LAYOUT, REST)]
+def _key(runtime: ModuleType, files: Iterable[bytes], settings: dict[str, Any]) -> str:
+    parts = [digest.of_bytes(data) for data in files]
     made_by = [runtime.get_version(), device.this().name]
     return f"openvino-{digest.of_value([*parts, *made_by, settings])}"
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from elastiq.errors import missing
 from elastiq.records import Graph
 from elastiq.runners.onnxruntime import FILE
+from targets.tools import tools
 
 name = "onnxruntime"
 runner = "onnxruntime"
@@ -18,6 +17,7 @@ on_device = False
 joins = False
 integer_products = True
 
+TOOLS = {"onnxruntime": ("1.23", "2"), "onnxscript": ("0.5", "1")}
 REVISION = 2  # of what is made of the same graph
 
 
@@ -27,11 +27,7 @@ class Settings:
 
 
 def toolchain() -> str:
-    try:
-        tools = [f"{tool} {version(tool)}" for tool in ("onnxruntime", "onnxscript")]
-    except PackageNotFoundError as e:
-        raise missing(e.name or "onnxruntime", "compile") from e
-    return ", ".join([*tools, f"revision {REVISION}"])
+    return f"{tools(TOOLS, 'compile')}, revision {REVISION}"
 
 
 def build(graph: Graph, out: Path, settings: Settings) -> None:

@@ -6,15 +6,15 @@ import json
 import re
 import tempfile
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from elastiq.codec import plain
-from elastiq.errors import ElastiqError, missing
+from elastiq.errors import ElastiqError
 from elastiq.records import Graph
 from elastiq.runners.openvino import HINTS, LAYOUT, MODEL, REST, Layout, Span
+from targets.tools import tools
 
 name = "openvino"
 runner = "openvino"
@@ -22,6 +22,8 @@ precisions = frozenset({"fp32", "int8"})
 on_device = False
 joins = False
 integer_products = True
+
+TOOLS = {"openvino": ("2026.0", "2027")}
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,7 @@ class Settings:
 
 
 def toolchain() -> str:
-    try:
-        return f"openvino {version('openvino')}"
-    except PackageNotFoundError as e:
-        raise missing("openvino", "openvino") from e
+    return tools(TOOLS, "openvino")
 
 
 def build(graph: Graph, out: Path, settings: Settings) -> None:

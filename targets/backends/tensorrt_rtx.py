@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from elastiq.errors import missing, unknown
+from elastiq.errors import unknown
 from elastiq.plans import GRAPH, Layout
 from elastiq.records import Graph, TensorSpec
 from targets import plans
+from targets.tools import tools
 
 if TYPE_CHECKING:
     from elastiq.tensorrt import Profile
@@ -27,6 +28,7 @@ on_device = False
 joins = True
 integer_products = True
 
+TOOLS = {"tensorrt_rtx": ("1.7.1.116", "1.7.1.117")}  # plans are its own
 WRAPPER = "context.onnx"
 PROVIDER = "NvTensorRTRTXExecutionProvider"
 KNOWN = ("SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
@@ -55,10 +57,7 @@ class Settings:
 
 
 def toolchain() -> str:
-    try:
-        return f"tensorrt_rtx {version('tensorrt_rtx')}"
-    except PackageNotFoundError as e:
-        raise missing("tensorrt_rtx", "tensorrt-rtx") from e
+    return tools(TOOLS, "tensorrt-rtx")
 
 
 def build(graph: Graph, out: Path, settings: Settings) -> None:

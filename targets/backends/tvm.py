@@ -8,15 +8,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from elastiq import digest
 from elastiq.codec import plain
-from elastiq.errors import ElastiqError, missing
+from elastiq.errors import ElastiqError
 from elastiq.records import Graph, TensorSpec
 from elastiq.runners.tvm import LAYOUT, Layout
+from targets.tools import tools
 
 name = "tvm"
 runner = "tvm"
@@ -24,6 +25,8 @@ precisions = frozenset({"fp32", "int8"})
 on_device = False
 joins = False
 integer_products = False
+
+TOOLS = {"apache-tvm": ("0.27", "0.28"), "ziglang": ("0.13", "")}
 
 # What all of CUDA's devices have, and TVM must be told of one that is not here.
 GPU = {"max_threads_per_block": 1024, "max_shared_memory_per_block": 49152, "thread_warp_size": 32}
@@ -42,10 +45,7 @@ class Settings:
 
 
 def toolchain() -> str:
-    try:
-        return f"apache-tvm {version('apache-tvm')}, ziglang {version('ziglang')}"
-    except PackageNotFoundError as e:
-        raise missing(e.name or "apache-tvm", "tvm-build") from e
+    return tools(TOOLS, "tvm-build")
 
 
 def build(graph: Graph, out: Path, settings: Settings) -> None:

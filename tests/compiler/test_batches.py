@@ -94,7 +94,7 @@ def test_onnx_files_have_the_batch_they_have():
 def bundle(elastiq, tmp_path_factory):
     out = tmp_path_factory.mktemp("batches") / "tiny.elastiq"
     elastiq("build", TINY, "--batch", "1,3", "--backend", "onnxruntime", "--loads", "0",
-            "--accuracy-drop", 5, "--keep", "all", "--profile-seconds", 0.2,
+            "--precision", "fp32", "--accuracy-drop", 5, "--keep", "all", "--profile-seconds", 0.2,
             "-o", out, check=0)  # fmt: skip
     return out
 
@@ -129,5 +129,5 @@ def test_those_who_wait_share_a_run(bundle):
         answers = [future.result(30) for future in waiting]
         for place, answer in enumerate(answers):
             alone = opened.execute("queries=8", samples.input(place))["logits"]
-            assert answer.outputs["logits"].argmax() == alone.argmax()
+            np.testing.assert_allclose(answer.outputs["logits"], alone, atol=1e-4)
     assert len({answer.took for answer in answers}) < 30  # requests of one run took as long

@@ -113,8 +113,8 @@ def test_the_search_ends_when_its_time_is_up(model, verified, store):
 
 def test_a_build_tells_what_it_gave_back(elastiq, tmp_path):
     out = tmp_path / "b.elastiq"
-    elastiq("build", MODEL, "--precision", "int8", "--accuracy-drop", 3, "--loads", 0, "--profile-seconds", 0.1,
-            "--calibration-samples", 16, "-o", out, check=0)  # fmt: skip
+    elastiq("build", MODEL, "--precision", "int8", "--accuracy-drop", 3, "--loads", 0,
+            "--profile-seconds", 0.1, "--calibration-samples", 16, "-o", out, check=0)  # fmt: skip
     manifest = json.loads((out / "manifest.json").read_text())
     reasons = [stage["why"] for point in manifest["points"] for stage in point["stages"].values()]
     assert any("layers given back" in why for why in reasons)

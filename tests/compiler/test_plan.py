@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from importlib.metadata import PackageNotFoundError
 
 import pytest
@@ -10,7 +11,7 @@ from compiler import config
 from compiler.commands.doctor import examine
 from compiler.plan import plan
 from elastiq.errors import ElastiqError
-from targets.backends import backend
+from targets import tools
 from targets.devices import target
 from tests.conftest import TINY
 
@@ -18,9 +19,11 @@ from tests.conftest import TINY
 @pytest.fixture
 def without_openvino(monkeypatch):
     def version(name):
-        raise PackageNotFoundError(name)
+        if name == "openvino":
+            raise PackageNotFoundError(name)
+        return metadata.version(name)
 
-    monkeypatch.setattr(backend("openvino"), "version", version)
+    monkeypatch.setattr(tools, "version", version)
 
 
 def planned(**flags):

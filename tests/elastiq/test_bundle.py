@@ -14,6 +14,12 @@ from elastiq.errors import BundleError, ElastiqError
 from elastiq.manifest import read
 
 
+@pytest.fixture
+def tiny_bundle(onnxruntime_bundle):
+    """Of the backend whose files these tests look at."""
+    return onnxruntime_bundle
+
+
 def rewrite(bundle, change):
     """Change the manifest and give it a right digest, as somebody who means it would."""
     path = bundle / "manifest.json"

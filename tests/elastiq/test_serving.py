@@ -8,6 +8,7 @@ import pytest
 
 import elastiq as device_side
 from elastiq.errors import ElastiqError
+from elastiq.load import LoadMonitor
 
 PATIENCE = 30.0
 
@@ -49,6 +50,14 @@ def test_closing_a_worker_stops_its_monitor(bundle):
     bundle.serve().close()
     left = {thread.name for thread in threading.enumerate()}
     assert not left & {"elastiq-worker", "elastiq-load"}
+
+
+def test_workers_that_share_a_monitor_leave_it_running(bundle):
+    with LoadMonitor() as load, bundle.serve(load=load) as one:
+        bundle.serve(load=load).close()
+        assert [thread.name for thread in threading.enumerate()].count("elastiq-load") == 1
+        answer = one.submit(bundle.samples().input(0), PATIENCE).result(PATIENCE)
+        assert answer.choice.load.age < PATIENCE
 
 
 def test_a_bundle_can_be_closed_while_it_answers(bundle):

@@ -44,6 +44,7 @@ def test_a_policy_costs_little_more_than_a_point_and_is_better_than_learnt_chanc
 
 
 @pytest.mark.parametrize("glimpses", [4, 8, 12])
-def test_to_recycle_costs_some_points_beside_a_model_that_never_does(glimpses: int) -> None:
+@pytest.mark.parametrize("split", [0, 2, 4])
+def test_to_recycle_costs_little_beside_a_model_that_never_does(split: int, glimpses: int) -> None:
     never = accuracy("tore-control")[f"split=0 n={glimpses}"]
-    assert accuracy("tore")[f"split=2 n={glimpses}"] > never - 0.05
+    assert accuracy("tore")[f"split={split} n={glimpses}"] > never - 0.015

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -169,8 +170,16 @@ class Bundle:
         """Begin a sequence of requests, each answered from all that was sent before."""
         return self._own_worker(wait=True).session(name)
 
-    def serve(self, policy: str = "utility", wait: bool = True, **options: Any) -> Worker:
-        """A worker whose dispatcher picks the point for each request from the device's load.
+    def serve(
+        self,
+        policy: str = "utility",
+        wait: bool = True,
+        least_score: float = 0.0,
+        most_score: float = inf,
+        **options: Any,
+    ) -> Worker:
+        """A worker whose dispatcher picks the point for each request from the device's load, among
+        those whose score is between the least and the most.
 
         Without `wait`, the cheapest point answers alone until the others are loaded.
         """
@@ -183,7 +192,7 @@ class Bundle:
                 self.path,
                 table.circumstances.get("data sheet of", table.device),
             )
-        points = self.manifest.points
+        points = self._within(least_score, most_score)
         first, rest = (points, ()) if wait else (points[:1], points[1:])
         with ThreadPoolExecutor(device.this().cores, "elastiq-loader") as pool:
             list(pool.map(self.warm, [point.name for point in first]))
@@ -192,6 +201,14 @@ class Bundle:
         if rest:
             self._offer(worker, rest)
         return worker
+
+    def _within(self, least: float, most: float) -> tuple[PointRecord, ...]:
+        points = self.manifest.points
+        found = tuple(point for point in points if least <= point.score <= most)
+        if not found:
+            known = ", ".join(f"{point.name} {point.score:g}" for point in points)
+            raise ElastiqError(f"no point has a score from {least:g} to {most:g}: {known}")
+        return found
 
     def _offer(self, worker: Worker, rest: Iterable[PointRecord]) -> None:
         """Load further points in the background, and let the worker use each that is ready."""

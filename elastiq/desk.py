@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from itertools import islice
@@ -16,10 +15,11 @@ from math import inf, isnan
 from elastiq.dispatcher import Choice, Dispatcher
 from elastiq.drivers import Memory
 from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull, SessionLost, WorkerClosed
+from elastiq.line import Line
 from elastiq.load import Load
 from elastiq.protocols import Arrays
 from elastiq.records import PointRecord
-from elastiq.requests import Answer, Execute, Request, settle
+from elastiq.requests import NORMAL, PRIORITIES, Answer, Execute, Request, settle
 from elastiq.sessions import Session, Sessions
 
 LIMIT = 64
@@ -33,7 +33,8 @@ PROBE = 0.25  # seconds without an answer, after which a prediction is put to th
 
 
 class Desk:
-    """Answers requests first come, first served; at most `limit` wait. Inputs are not copied.
+    """Answers requests by priority, and else first come, first served; at most `limit` wait.
+    Inputs are not copied.
 
     Where a point takes several requests at once, those who wait are answered together: nobody is
     kept waiting for company.
@@ -52,13 +53,15 @@ class Desk:
         self._execute = execute
         self._limit = limit
         self._clock = clock
-        self._queue: deque[Request] = deque()
+        self._queue = Line(limit)
         self._last_arrival: float | None = None
         self._pace: float | None = None
         self._given: float | None = None
         self._last_run = -inf
         self._served = 0
-        self._changed = threading.Condition()
+        self._changing = threading.Lock()
+        self._bell = threading.Lock()  # held while nobody has come; a Condition takes far longer
+        self._bell.acquire()
         self._closed = False
 
     @property
@@ -99,12 +102,15 @@ class Desk:
         session: str | None = None,
         point: str | None = None,
         least_score: float = 0.0,
+        priority: int = NORMAL,
     ) -> Future[Answer]:
         """Queue a request to be answered within `deadline` seconds, at the point that the policy
         chooses, unless it wants a certain `point`, or at least a score. Raises QueueFull, and
         SessionLost for a session that is over."""
         if deadline is not None and isnan(deadline):
             raise ElastiqError("the deadline is not a number of seconds")
+        if priority not in PRIORITIES:
+            raise ElastiqError(f"there is no priority {priority}: 1 is served first, 3 last")
         now = self._clock()
         expires = None if deadline is None else now + deadline
         memory = None if session is None else self._remembering().find(session)
@@ -112,23 +118,30 @@ class Desk:
             if session is not None:
                 raise ElastiqError("a session stays at the point where it began: it asks for none")
             self._dispatcher.reaches(point, least_score)
-        request = Request(inputs, now, expires, Future(), session, memory, point, least_score)
+        if session is not None and priority != NORMAL:
+            raise ElastiqError("a session's requests keep their order: they have no priority")
+        request = Request(
+            inputs, now, expires, Future(), session, memory, point, least_score, priority
+        )
         missed: list[Request] = []
+        displaced = None
         try:
-            with self._changed:
+            with self._changing:
                 if self._closed:
                     raise WorkerClosed("the worker is closed and takes no more requests")
                 self._follow(now, deadline)
-                if len(self._queue) >= self._limit:
-                    missed = self._make_room(now)
-                if len(self._queue) >= self._limit:
+                if self._queue.full:
+                    missed = self._queue.take_gone(now)
+                if self._queue.full and (displaced := self._queue.take_lesser(priority)) is None:
                     raise QueueFull(f"{self._limit} requests are waiting already. Try later.")
-                self._queue.append(request)
-                self._changed.notify()
+                self._queue.add(request)
+                self._ring()
         finally:
             # Outside the lock: a future runs the callbacks of whoever waits for it.
             for late in missed:
                 late.refuse(now)
+        if displaced is not None and displaced.claim():
+            settle(displaced, QueueFull("others of a higher priority wait. Try later."))
         return request.future
 
     def offer(self, point: PointRecord) -> None:
@@ -137,12 +150,10 @@ class Desk:
 
     def close(self, drain: bool = True) -> None:
         """Take no more requests; those waiting are still to be served, or else cancelled."""
-        with self._changed:
+        with self._changing:
             self._closed = True
-            dropped = [] if drain else list(self._queue)
-            if not drain:
-                self._queue.clear()
-            self._changed.notify()
+            dropped = [] if drain else self._queue.clear()
+            self._ring()
         for request in dropped:
             request.future.cancel()
             request.claim()  # which tells those who wait for several futures
@@ -152,13 +163,11 @@ class Desk:
         self._served += 1
         if not self._queue or self._served % BETWEEN == 0:
             while self.think() and not self._queue and not self._closed:
-                pass
-        with self._changed:
-            while not self._queue:
-                if self._closed:
-                    return False
-                self._changed.wait()
-            request = self._queue.popleft()
+                time.sleep(0.0)  # others need the interpreter too
+        request = self._next()
+        if request is None:
+            return False
+        with self._changing:
             now = self._clock()
             slacks, pace = self._slacks(request, now), self._pace
         if request.expired(now):
@@ -166,6 +175,21 @@ class Desk:
         elif request.claim():
             self._answer(request, slacks, pace, now)
         return True
+
+    def _next(self) -> Request | None:
+        """Wait for the first in line; None when closed, with none left."""
+        while True:
+            with self._changing:
+                if self._queue:
+                    return self._queue.take()
+                if self._closed:
+                    return None
+            self._bell.acquire()
+
+    def _ring(self) -> None:
+        """Whoever rings holds `_changing`."""
+        if self._bell.locked():
+            self._bell.release()
 
     def _answer(
         self, request: Request, slacks: list[float | None], pace: float | None, begun: float
@@ -234,9 +258,9 @@ class Desk:
         """Those next in line, to be answered together with the first."""
         found: list[Request] = []
         missed: list[Request] = []
-        with self._changed:
-            while self._queue and len(found) < room and not self._queue[0].choosy:
-                request = self._queue.popleft()
+        with self._changing:
+            while self._queue and len(found) < room and not self._queue.first.choosy:
+                request = self._queue.take()
                 if request.expired(now):
                     missed.append(request)
                 elif request.claim():
@@ -294,16 +318,6 @@ class Desk:
         if deadline is not None and 0.0 < deadline < inf:
             usual = deadline if self._given is None else self._given
             self._given = usual + (deadline - usual) / PACE_OVER
-
-    def _make_room(self, now: float) -> list[Request]:
-        """Drop the requests nobody waits for any more; those that expired are to be refused."""
-        live: list[Request] = []
-        gone: list[Request] = []
-        for request in self._queue:  # once, for a request may be cancelled while we look
-            (gone if request.future.cancelled() or request.expired(now) else live).append(request)
-        self._queue.clear()
-        self._queue.extend(live)
-        return gone
 
 
 def _hopeless_words(choice: Choice) -> str:

@@ -14,6 +14,7 @@ from elastiq.latency import LatencyTable
 from elastiq.load import Load
 from elastiq.policies import Decision, Option, Policy, Situation, Thinking
 from elastiq.records import WHOLE, PointRecord
+from elastiq.spending import Spending
 
 RENEWED = 0.01  # seconds for which what is known of the device is good: clocks jump within some
 LOAD_STEP = 0.05  # nearer ones are one: sensors are not that exact
@@ -91,6 +92,7 @@ class Choice(NamedTuple):
             "overhead": self.overhead,
             "slacks": list(self.situation.slacks),
             "pace": self.situation.pace,
+            "watts": self.situation.watts,
             "options": [
                 {
                     "point": o.point,
@@ -98,6 +100,7 @@ class Choice(NamedTuple):
                     "typical": o.typical,
                     "worst": o.worst,
                     "takes": o.takes,
+                    "energy": o.energy,
                     "start": self.situation.starting(index),
                 }
                 for index, o in enumerate(self.options)
@@ -118,6 +121,7 @@ class _Known(NamedTuple):
     given: float | None
     waking: float
     shifting: float
+    watts: float
 
 
 class Dispatcher:
@@ -143,12 +147,13 @@ class Dispatcher:
         self._correction = correction or Correction(usual[len(points) // 2], clock)
         self._extra_step = EXTRA_STEP * usual[0]
         self._beside, self._shifting, self._waking = Extra(), Extra(), Extra()
+        self._spending = Spending(clock)
         self._clock = clock
         self._ended = -inf
         self._measured: dict[tuple[str, float], tuple[Option, ...]] = {}
         self._corrected: dict[tuple[float, ...], dict[str, tuple[Option, ...]]] = {}
         self._along: dict[tuple[int, float, tuple[str, ...]], float] = {}
-        self._known = _Known(0.0, 0.0, 1.0, 0.0, 0.0, 0.0, None, None, 0.0, 0.0)
+        self._known = _Known(0.0, 0.0, 1.0, 0.0, 0.0, 0.0, None, None, 0.0, 0.0, 0.0)
         self._options: dict[str, tuple[Option, ...]] = {}  # by kind of request
         self._renewed = -inf
         self._current: int | None = None
@@ -200,7 +205,7 @@ class Dispatcher:
             self._adopt()
         if now - self._renewed > RENEWED:
             self._renew(now, pace, given)
-        load, _, factor, added, _, overhead, lately, usual, waking, shifting = self._known
+        load, _, factor, added, _, overhead, lately, usual, waking, shifting, watts = self._known
         rested = now - self._ended > PAUSE
         situation = Situation(
             self._known.level,
@@ -210,6 +215,7 @@ class Dispatcher:
             given and (usual or given),
             waking if rested else 0.0,
             shifting,
+            watts,
         )
         options = self._options.get(kind) or self._of_kind(kind)
         if held is None:
@@ -223,6 +229,7 @@ class Dispatcher:
     ) -> None:
         """Take in what a choice's run really took: in the engines that `ran`, and beside them."""
         self._ended, self._current = self._clock(), choice.decision.index
+        self._spending.spend(choice.option.energy or 0.0)
         self._beside.learn(beside)
         steady = choice.option.typical - choice.overhead
         if ran and len(self._points[choice.decision.index].ways(choice.kind)) > 1:
@@ -268,6 +275,7 @@ class Dispatcher:
             _steady_ratio(GIVEN_STEP, given, before.given) or before.given,
             _steady(extra, self._waking.seconds, before.waking),
             _steady(extra, self._shifting.seconds, before.shifting),
+            self._spending.watts,
         )
         key = known[1:6]
         if key not in self._corrected:
@@ -294,7 +302,8 @@ class Dispatcher:
     def _option(self, point: PointRecord, load: float, kind: str) -> Option:
         found = self._table.of(point, load, kind)
         times = (found.p50, found.p90, found.p99, found.mean)
-        return Option(point.name, point.score, *times, point.takes)
+        energy = self._table.energy(point, kind)
+        return Option(point.name, point.score, *times, point.takes, energy)
 
     def _place(self, name: str) -> int:
         return next(place for place, point in enumerate(self._points) if point.name == name)
@@ -314,7 +323,7 @@ def _corrected(
     option: Option, factor: float, added: float, excess: float, overhead: float
 ) -> Option:
     """An option as it is now. Beside bad runs as they were measured, those lately are looked at."""
-    point, score, typical, likely, worst, mean, takes = option
+    point, score, typical, likely, worst, mean, takes, energy = option
     usual = typical * factor + added
 
     def at_least(measured: float, seen: float) -> float:
@@ -328,6 +337,7 @@ def _corrected(
         at_least(worst, NINETY_NINTH),
         at_least(mean, 1.0),
         takes,
+        energy,
     )
 
 

@@ -154,6 +154,18 @@ class LatencyTable:
         )
         return reduce(Latency.plus, others, first)
 
+    def energy(self, point: PointRecord, kind: str = WHOLE) -> float | None:
+        """The joules of one run of a point on the idle device; None if nothing counted them."""
+        spent = {engine: rows[0].energy for engine, rows in self._measured.items()}
+        joules = 0.0
+        for way in point.ways(kind):
+            for stage, count in way.runs.items():
+                each = spent[point.stages[stage].engine]
+                if each is None:
+                    return None
+                joules += way.share * count * each
+        return joules
+
 
 def read(data: Any, where: str) -> LatencyTable:
     """A table from plain values, as JSON holds them. `where` names the file in errors."""

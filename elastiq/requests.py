@@ -14,6 +14,8 @@ from elastiq.errors import DeadlineMissed
 from elastiq.protocols import Arrays
 
 log = logging.getLogger(__name__)
+PRIORITIES = range(1, 4)  # the first is served first
+NORMAL = 2
 
 
 class Done(NamedTuple):
@@ -54,6 +56,7 @@ class Request:
     memory: Memory | None = None  # what was kept of that session by the name's owner of then
     point: str | None = None  # the one to answer at, whatever the load
     least_score: float = 0.0  # of the point that answers
+    priority: int = NORMAL
 
     @property
     def choosy(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
     help="Serve BUNDLES (paths, or NAME=PATH) by the Open Inference Protocol (KServe v2) until it "
     "is told to end; then what waits is answered first.\n\n\b\n"
     "elastiq serve perceiver.elastiq --deadline-ms 30\n"
+    "elastiq serve perceiver.elastiq --policy utility:watts=5 --min-accuracy 0.9\n"
     "elastiq serve digits=perceiver.elastiq --host 0.0.0.0 --token-file token.txt"
 )
 @click.argument("bundles", nargs=-1, required=True)
@@ -28,6 +30,8 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @click.option("--port", default=8000, show_default=True, help="For HTTP; 0 is any.")
 @click.option("--grpc-port", default=8001, show_default=True, help="For gRPC; 0 is any.")
 @click.option("--policy", default="utility", show_default=True, help="How points are chosen.")
+@click.option("--min-accuracy", default=0.0, help="Of the points to choose from. [none]")
+@click.option("--max-accuracy", default=inf, help="Likewise, to spare the device. [none]")
 @click.option("--deadline-ms", type=float, help="Of requests that name none. [none]")
 @click.option("--limit", default=64, show_default=True, help="Requests that may wait, per model.")
 @click.option("--largest-mb", default=64, show_default=True, help="Of a request's body.")
@@ -59,7 +63,13 @@ def command(bundles: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     if listening.host not in LOOPBACK and not listening.token:
         logging.warning("anybody who reaches %s may ask: see --token-file", listening.host)
     deadline = settings["deadline_ms"]
-    models = Models(places, policy=settings["policy"], limit=settings["limit"])
+    models = Models(
+        places,
+        policy=settings["policy"],
+        limit=settings["limit"],
+        least_score=settings["min_accuracy"],
+        most_score=settings["max_accuracy"],
+    )
     for name in places:
         models.load(name)
     tracing = _tracing(settings["traces"])

@@ -22,6 +22,7 @@ class Option(NamedTuple):
     worst: float  # p99, likewise
     mean: float  # likewise
     takes: int = 1  # requests that one run answers together, at most
+    energy: float | None = None  # joules of a run; None: nothing counted them
 
 
 class Situation(NamedTuple):
@@ -34,6 +35,7 @@ class Situation(NamedTuple):
     given: float | None = None  # the time that requests had lately when they arrived
     waking: float = 0.0  # what any run costs more now, after a pause
     shifting: float = 0.0  # what a run costs more now, at another option than `current`
+    watts: float = 0.0  # what runs took on average lately
 
     @property
     def slack(self) -> float | None:
@@ -83,14 +85,29 @@ def names() -> list[str]:
 
 
 def policy(name: str, **options: Any) -> Policy:
-    """The policy of a name: `policy("fixed", point="queries=16")`."""
+    """The policy of a name: `policy("fixed", point="queries=16")`. Options may stand behind the
+    name: `policy("utility:watts=5")`."""
+    name, *told = name.split(":")
+    options |= dict(_option(name, text) for text in told)
     make = plugins.load(__name__, name, "policy").policy
     takes = inspect.signature(make).parameters
-    for option in options:
+    for option, value in options.items():
         if option not in takes:
             raise unknown(f"option of the {name} policy", option, takes)
+        if isinstance(takes[option].default, float) and not isinstance(value, float | int):
+            raise ElastiqError(f"{option} is {value!r}; it must be a number")
     for option, parameter in takes.items():
         if option not in options and parameter.default is parameter.empty:
             raise ElastiqError(f"the {name} policy needs the option {option!r}")
     made: Policy = make(**options)
     return made
+
+
+def _option(policy: str, text: str) -> tuple[str, Any]:
+    option, given, value = text.partition("=")
+    if not given:
+        raise ElastiqError(f"what does {text!r} say to {policy}? Write {policy}:OPTION=VALUE")
+    try:
+        return option, float(value)
+    except ValueError:
+        return option, value

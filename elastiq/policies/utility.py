@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import exp, inf, log
 
+from elastiq.errors import ElastiqError
 from elastiq.policies import Decision, Option, Situation
 from elastiq.worth import CELLS, CHANCES, LONGEST, Values, Worth
 
@@ -22,9 +23,12 @@ WORDS = "worth most to all: {:.1f} ms left, {} behind, one arriving every {:.2f}
 LATE = "the fastest: none is in time within {:.1f} ms"
 GIVEN_UP = "refused: too unlikely in {:.1f} ms, and {} behind have better chances"
 
+NEAR = 0.9  # of the watts that may be spent: from here on, energy has a price
+PRICE = 4.0  # in right answers, of the costliest above the cheapest, where all of them are spent
 # Of an option: its index; its score if in time surely, likely or typically; by how much it is more
-# a second between these; its p50, p90 and p99; its mean in cells; and how many it takes.
-_Known = tuple[int, float, float, float, float, float, float, float, float, int, int]
+# a second between these; its p50, p90 and p99; its mean in cells; how many it takes; and by how
+# much energy a run is above the cheapest, as a share of the costliest's.
+_Known = tuple[int, float, float, float, float, float, float, float, float, int, int, float]
 # Options, time between arrivals, time given, what a shift costs.
 _Key = tuple[int, float | None, int, float]
 
@@ -35,10 +39,11 @@ class Utility:
 
     Another point than the present one must be worth more by `stay`, a share of a right answer.
     Under overload, a request that may be too late is refused for the sake of those who have more
-    time.
+    time. Where runs together come near to `watts`, energy has a price as well, as high as it takes.
     """
 
     stay: float = 0.02
+    watts: float = inf
     name = "utility"
     _worth: Worth = field(default_factory=Worth, init=False, repr=False, compare=False)
     _plans: dict[_Key, _Plan] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -46,11 +51,20 @@ class Utility:
         default_factory=dict, init=False, repr=False, compare=False
     )
 
+    def __post_init__(self) -> None:
+        if not self.watts > 0:
+            raise ElastiqError(f"watts is {self.watts:g}; it must be above 0")
+
     def choose(self, options: tuple[Option, ...], situation: Situation) -> Decision:
-        _, slacks, current, pace, given, waking, shifting = situation
+        _, slacks, current, pace, given, waking, shifting, watts = situation
+        price = self._price(watts)
         if given is None and (given := _given(slacks)) is None:
-            best = max(range(len(options)), key=lambda i: (options[i].score, -options[i].typical))
-            return Decision(best, "the most accurate: no deadline")
+            extra = self._extra(options)
+            worth = [
+                (option.score - price * more, -option.typical)
+                for option, more in zip(options, extra, strict=True)
+            ]
+            return Decision(worth.index(max(worth)), "the most accurate: no deadline")
         given = min(LONGEST_GIVEN, max(SHORTEST, given))
         key = id(options), pace, round(log(given) / GIVEN_STEP), shifting
         left = inf if slacks[0] is None else slacks[0]
@@ -58,7 +72,7 @@ class Utility:
         plan = self._plans.get(key)
         if plan is None or plan.costs.options is not options or plan.outdated(self._worth.found):
             plan = self._plan(options, key)
-        best, refuses = plan.best(slacks, given, current, self.stay, waking, shifting)
+        best, refuses = plan.best(slacks, given, current, self.stay, waking, shifting, price)
         if best == NONE_FITS:
             return Decision(_fastest(options, len(slacks)), LATE, (1e3 * left,))
         if refuses:
@@ -69,6 +83,15 @@ class Utility:
         """Work on what the situations met lately are worth; False if all is known."""
         return self._worth.think()
 
+    def _extra(self, options: tuple[Option, ...]) -> list[float]:
+        return [0.0] * len(options) if self.watts == inf else _extra_energy(options)
+
+    def _price(self, watts: float) -> float:
+        """What the energy of the costliest option is worth above that of the cheapest."""
+        if self.watts == inf:
+            return 0.0
+        return PRICE * max(0.0, (watts / self.watts - NEAR) / (1.0 - NEAR))
+
     def _plan(self, options: tuple[Option, ...], key: _Key) -> _Plan:
         if len(self._plans) >= PLANS:
             self._plans.clear()
@@ -78,7 +101,7 @@ class Utility:
         every = inf if pace is None else pace
         costs = self._costs.get((known, level))
         if costs is None or costs.options is not options:
-            costs = self._costs[known, level] = _Costs(options, given)
+            costs = self._costs[known, level] = _Costs(options, given, self._extra(options))
         values, own = self._worth(options, given, every, shifting)
         borrowed = None if own else self._worth.found
         plan = self._plans[key] = _Plan(costs, values, every, borrowed)
@@ -107,6 +130,21 @@ def _no_worse(other: Option, option: Option) -> bool:
     )
 
 
+def _extra_energy(options: tuple[Option, ...]) -> list[float]:
+    """What runs take for each request they answer above the thriftiest, as shares of the most."""
+    energies = [option.energy for option in options]
+    if any(energy is None for energy in energies):
+        raise ElastiqError(
+            "watts cannot be kept to: the latency table says of no run what energy it takes. "
+            "Where the device has a counter, elastiq profile puts it down"
+        )
+    each = [
+        (energy or 0.0) / option.takes for energy, option in zip(energies, options, strict=True)
+    ]
+    least, most = min(each), max(each)
+    return [(one - least) / (most - least) if most > least else 0.0 for one in each]
+
+
 def _rise(worth: float, seconds: float) -> float:
     return worth / seconds if seconds > 0.0 else 0.0
 
@@ -118,7 +156,7 @@ def _within(slack: float | None, late: float) -> float:
 class _Costs:
     """The options, put down so that a choice must not ask much of them."""
 
-    def __init__(self, options: tuple[Option, ...], given: float) -> None:
+    def __init__(self, options: tuple[Option, ...], given: float, extra: list[float]) -> None:
         self.options = options
         self.packs = any(option.takes > 1 for option in options)
         self.fastest = min(option.mean / option.takes for option in options)  # per request
@@ -136,6 +174,7 @@ class _Costs:
                 option.worst,
                 round(min(CELLS, option.mean * cells)),
                 option.takes,
+                extra[index],
             )
             for index, option in enumerate(options)
         ]
@@ -171,6 +210,7 @@ class _Plan:
         stay: float,
         waking: float,
         shifting: float,
+        price: float,
     ) -> tuple[int, bool]:
         """The best option, or NONE_FITS; and whether to refuse the request is better."""
         left = inf if slacks[0] is None else slacks[0]
@@ -184,11 +224,14 @@ class _Plan:
         left_there = left_here - shifting
         best, highest = NONE_FITS, -inf
         for known in self.costs.known if waiting > 1 else self.costs.for_one:
-            index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes = known
+            index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes, more = (
+                known
+            )
             if index == current:  # half a run is half a reason to stay
                 within, done, worth = left_here, here, stay * min(1.0, waiting / takes)
             else:
                 within, done, worth = left_there, there, 0.0
+            worth -= price * more
             if packs and waiting > 1:
                 late = waking if index == current else waking + shifting
                 worth += self._together(known, slacks, given, late)
@@ -214,7 +257,7 @@ class _Plan:
     ) -> float:
         """What a run is worth that answers several. Those first in line who cannot be in time with
         it will be refused, and make it one for those behind them."""
-        index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes = known
+        index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes, _ = known
         worth, first = 0.0, 0
         while first < len(slacks) and typical > _within(slacks[first], late):
             first += 1

@@ -45,7 +45,8 @@ CODES = (
 )
 OPEN = ("ServerLive", "ServerReady")  # methods that need no token
 Message = Any  # its classes are made while the program runs
-Method = Callable[[Message], Awaitable[Message]]
+Headers = Mapping[str, str]
+Method = Callable[[Message, Headers], Awaitable[Message]]
 
 
 def server(service: Service, token: str = "", largest_body: int = 64 << 20) -> grpc.aio.Server:
@@ -68,45 +69,45 @@ def server(service: Service, token: str = "", largest_body: int = 64 << 20) -> g
 
 
 def _methods(service: Service) -> dict[str, Method]:
-    async def live(asked: Message) -> Message:
+    async def live(asked: Message, headers: Headers) -> Message:
         return _message("ServerLiveResponse")(live=True)
 
-    async def ready(asked: Message) -> Message:
+    async def ready(asked: Message, headers: Headers) -> Message:
         return _message("ServerReadyResponse")(ready=service.models.ready)
 
-    async def model_ready(asked: Message) -> Message:
+    async def model_ready(asked: Message, headers: Headers) -> Message:
         try:
             service.models.get(asked.name, asked.version)
         except NotReady:
             return _message("ModelReadyResponse")(ready=False)
         return _message("ModelReadyResponse")(ready=True)
 
-    async def about(asked: Message) -> Message:
+    async def about(asked: Message, headers: Headers) -> Message:
         return _message("ServerMetadataResponse")(**service.about())
 
-    async def describe(asked: Message) -> Message:
+    async def describe(asked: Message, headers: Headers) -> Message:
         found = service.describe(asked.name, asked.version)
         return _message("ModelMetadataResponse")(**found)
 
-    async def infer(asked: Message) -> Message:
+    async def infer(asked: Message, headers: Headers) -> Message:
         parameters = {key: _value(value) for key, value in asked.parameters.items()}
         wanted = [output.name for output in asked.outputs]
         inputs = dict(_inputs(asked))
         if len(inputs) < len(asked.inputs):
             raise ElastiqError("an input is there twice")
         reply = await service.infer(
-            asked.model_name, asked.model_version, inputs, wanted, parameters
+            asked.model_name, asked.model_version, inputs, wanted, parameters, headers
         )
         return _answer(asked.id, reply)
 
-    async def index(asked: Message) -> Message:
+    async def index(asked: Message, headers: Headers) -> Message:
         return _message("RepositoryIndexResponse")(models=service.index(asked.ready))
 
-    async def load(asked: Message) -> Message:
+    async def load(asked: Message, headers: Headers) -> Message:
         await service.load(asked.model_name)
         return _message("RepositoryModelLoadResponse")()
 
-    async def unload(asked: Message) -> Message:
+    async def unload(asked: Message, headers: Headers) -> Message:
         await service.unload(asked.model_name)
         return _message("RepositoryModelUnloadResponse")()
 
@@ -128,12 +129,13 @@ def _guarded(method: Method, token: str) -> Callable[[Message, Any], Awaitable[M
     expected = f"Bearer {token}".encode()
 
     async def call(asked: Message, context: Any) -> Message:
-        given = dict(context.invocation_metadata() or ()).get("authorization", "")
-        if token and not hmac.compare_digest(str(given).encode(), expected):
+        headers = {key: str(value) for key, value in context.invocation_metadata() or ()}
+        given = headers.get("authorization", "").encode()
+        if token and not hmac.compare_digest(given, expected):
             words = "this server wants a token: authorization: Bearer TOKEN"
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, words)
         try:
-            return await method(asked)
+            return await method(asked, headers)
         except ElastiqError as e:
             code = next(code for kind, code in CODES if isinstance(e, kind))
             await context.abort(code, str(e))

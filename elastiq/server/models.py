@@ -17,7 +17,7 @@ from elastiq.codec import plain
 from elastiq.errors import ElastiqError, WorkerClosed, unknown
 from elastiq.protocols import Arrays
 from elastiq.records import TensorSpec
-from elastiq.requests import Answer
+from elastiq.requests import NORMAL, Answer
 from elastiq.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class Wishes:
     deadline: float | None = None  # seconds
     point: str | None = None
     least_score: float = 0.0
+    priority: int = NORMAL
     session: str | None = None
     begins: bool = False
     ends: bool = False
@@ -60,17 +61,13 @@ class Served:
 
     def ask(self, inputs: Arrays, wishes: Wishes) -> Future[Answer]:
         """Queue a request; the session that it names begins and ends where it says so."""
-        if wishes.session is None:
-            return self.worker.submit(
-                inputs, wishes.deadline, point=wishes.point, least_score=wishes.least_score
-            )
-        if wishes.begins:
-            self.worker.session(wishes.session)
+        session = wishes.session
+        if session is not None and wishes.begins:
+            self.worker.session(session)
         future = self.worker.submit(
-            inputs, wishes.deadline, wishes.session, wishes.point, wishes.least_score
+            inputs, wishes.deadline, session, wishes.point, wishes.least_score, wishes.priority
         )
-        if wishes.ends:
-            session = wishes.session
+        if session is not None and wishes.ends:
             future.add_done_callback(lambda _: self.worker.end(session))
         return future
 

@@ -1,4 +1,5 @@
-"""The parameters of a request: `deadline_ms`, `point`, `min_accuracy`, and those of sequences."""
+"""The parameters of a request: `deadline_ms`, `point`, `min_accuracy`, `priority`, and those of
+sequences."""
 
 from __future__ import annotations
 
@@ -7,9 +8,10 @@ from math import isfinite
 from typing import Any
 
 from elastiq.errors import ElastiqError
+from elastiq.requests import NORMAL, PRIORITIES
 from elastiq.server.models import Wishes
 
-DEADLINE, POINT, LEAST = "deadline_ms", "point", "min_accuracy"
+DEADLINE, POINT, LEAST, PRIORITY = "deadline_ms", "point", "min_accuracy", "priority"
 SEQUENCE, START, END = "sequence_id", "sequence_start", "sequence_end"
 
 
@@ -24,6 +26,7 @@ def read(parameters: Mapping[str, Any], deadline: float | None, point: str | Non
         deadline=deadline,
         point=point if free else _text(parameters, POINT),
         least_score=_number(parameters, LEAST) if LEAST in parameters else 0.0,
+        priority=_priority(parameters),
         session=str(sequence) if sequence else None,  # 0 and "" are none, in the protocol
         begins=bool(parameters.get(START)),
         ends=bool(parameters.get(END)),
@@ -39,6 +42,13 @@ def _number(parameters: Mapping[str, Any], name: str) -> float:
     if isinstance(value, bool) or not isfinite(number) or number < 0:
         raise ElastiqError(f"parameter {name} is {value!r}; it must be a number, not below 0")
     return number
+
+
+def _priority(parameters: Mapping[str, Any]) -> int:
+    number = _number(parameters, PRIORITY) if PRIORITY in parameters else 0.0
+    if number not in (0, *PRIORITIES):
+        raise ElastiqError(f"parameter {PRIORITY} is {number:g}; it must be 1 (first), 2 or 3")
+    return int(number) or NORMAL  # 0 is the usual one, in the protocol
 
 
 def _text(parameters: Mapping[str, Any], name: str) -> str | None:

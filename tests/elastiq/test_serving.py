@@ -29,6 +29,20 @@ def test_answers_are_those_that_were_verified(bundle):
                 np.testing.assert_allclose(found, golden[number : number + 1], atol=1e-4)
 
 
+def test_only_points_of_the_scores_asked_for_are_chosen_from(bundle):
+    points, sample = bundle.manifest.points, bundle.samples().input(0)
+    best = max(point.score for point in points)
+    with bundle.serve(least_score=best, wait=False) as worker:
+        answer = worker.submit(sample).result(PATIENCE)
+        assert answer.choice.option.score == best
+    lesser = {point.name for point in points if point.score < best}
+    if lesser:
+        with bundle.serve(most_score=best - 1e-9) as worker:
+            assert worker.submit(sample).result(PATIENCE).point in lesser
+    with pytest.raises(ElastiqError, match="no point has a score from 2 to inf"):
+        bundle.serve(least_score=2.0)
+
+
 def test_infer_answers_at_the_best_point_when_there_is_time(bundle):
     samples = bundle.samples()
     answer = bundle.infer(samples.input(0))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull
-from elastiq.requests import Done
+from elastiq.requests import PRIORITIES, Done
 from elastiq.worker import Worker
 
 PATIENCE = 30.0  # seconds until a test that hangs is given up
@@ -92,6 +92,35 @@ def test_a_full_queue_refuses_at_the_door(worker, engine):
     assert worker.waiting == 4
     engine.may_run.set()
     assert [int(f.result(PATIENCE).outputs["y"][0]) for f in futures] == [1, 2, 3, 4]
+
+
+def test_the_urgent_are_served_first(worker, engine):
+    first = occupy(worker, engine)
+    order = [(1, 3), (2, 2), (3, 1), (4, 2)]
+    futures = [worker.submit(request(number), priority=priority) for number, priority in order]
+    engine.may_run.set()
+    wait([first, *futures], PATIENCE)
+    assert engine.ran == [0, 3, 2, 4, 1]
+
+
+def test_where_all_places_are_taken_the_urgent_displaces_the_last_of_the_least(worker, engine):
+    occupy(worker, engine)
+    kept = [worker.submit(request(1), priority=3), worker.submit(request(2))]
+    last = worker.submit(request(3), priority=3)
+    kept += [worker.submit(request(number), priority=1) for number in (4, 5)]
+    with pytest.raises(QueueFull, match="higher priority"):
+        last.result(PATIENCE)
+    with pytest.raises(QueueFull, match="4 requests"):
+        worker.submit(request(6), priority=3)
+    engine.may_run.set()
+    wait(kept, PATIENCE)
+    assert engine.ran == [0, 4, 5, 2, 1]
+
+
+@pytest.mark.parametrize("priority", [0, 4, -1])
+def test_a_priority_that_is_not_there_is_refused(worker, priority):
+    with pytest.raises(ElastiqError, match="priority"):
+        worker.submit(request(1), priority=priority)
 
 
 def test_those_who_gave_up_make_room_at_the_door(worker, engine):
@@ -245,6 +274,7 @@ def test_an_idle_worker_holds_on_to_nothing(worker):
 actions = st.lists(
     st.one_of(
         st.tuples(st.just("submit"), st.none() | st.sampled_from([-1.0, 0.0, 0.0005, 10.0])),
+        st.tuples(st.just("hurry"), st.sampled_from(PRIORITIES)),
         st.tuples(st.just("fail"), st.none()),
         st.tuples(st.just("cancel"), st.integers(0, 100)),
         st.tuples(st.just("pause"), st.floats(0.0, 0.002)),
@@ -261,9 +291,10 @@ def test_nothing_is_lost_doubled_or_misdelivered(make, actions, limit, drain):
     worker = Worker(make.dispatcher(), engine, limit=limit)
     futures, refused = {}, set()
     for number, (kind, detail) in enumerate(actions):
-        if kind in ("submit", "fail"):
+        if kind in ("submit", "fail", "hurry"):
+            wish = {"priority" if kind == "hurry" else "deadline": detail}
             try:
-                futures[number] = worker.submit(request(number), detail)
+                futures[number] = worker.submit(request(number), **wish)
             except QueueFull:
                 refused.add(number)
         elif kind == "cancel" and futures:
@@ -281,7 +312,7 @@ def test_nothing_is_lost_doubled_or_misdelivered(make, actions, limit, drain):
 def _check(number, future, runs, fails):
     try:
         answer = future.result(0)
-    except (CancelledError, DeadlineMissed):
+    except (CancelledError, DeadlineMissed, QueueFull):
         assert runs == 0
     except RuntimeError as e:
         assert fails and runs == 1 and str(e).endswith(f" {number}")

@@ -26,6 +26,19 @@ def test_a_mistake_is_told_with_what_would_be_right(name, options, message):
         policies.policy(name, **options)
 
 
+def test_options_may_stand_behind_the_name():
+    assert policies.policy("utility:watts=5:stay=0.1") == policies.policy(
+        "utility", watts=5.0, stay=0.1
+    )
+    assert policies.policy("fixed:point=queries=16,batch=4").point == "queries=16,batch=4"
+
+
+@pytest.mark.parametrize("told", ["utility:watts", "utility:wats=5", "utility:watts=many"])
+def test_options_that_make_no_sense_are_refused(told):
+    with pytest.raises(ElastiqError, match="watts"):
+        policies.policy(told)
+
+
 def test_fixed_takes_its_point_whatever_happens(make):
     options = make.options((1, 0.5), (2, 0.7), (3, 0.9))
     fixed = policies.policy("fixed", point="1")

@@ -116,7 +116,7 @@ def test_a_deadline_that_cannot_be_kept_is_refused(client, image):
 
 def test_answers_tell_what_they_cost(client, image):
     kind, connected = client
-    told = parameters(kind, connected.infer(MODEL, [tensor(kind, image)]))
+    told = parameters(kind, connected.infer(MODEL, [tensor(kind, image)], priority=1))
     assert told["took_ms"] > 0
     assert told["waited_ms"] >= 0
     assert told["predicted_ms"] > 0
@@ -156,6 +156,7 @@ def test_requests_may_be_compressed(server, image, algorithm):
         ({"output": "answer"}, "no output is called 'answer'"),
         ({"parameters": {"point": "queries=999"}}, "no point is called"),
         ({"parameters": {"deadline_ms": "soon"}}, "must be a number"),
+        ({"priority": 9}, "it must be 1"),
     ],
 )
 def test_a_wrong_request_is_told_what_is_wrong(client, image, change, said):
@@ -171,6 +172,7 @@ def test_a_wrong_request_is_told_what_is_wrong(client, image, change, said):
             [given],
             model_version=change.get("version", ""),
             outputs=outputs,
+            priority=change.get("priority", 0),
             parameters=change.get("parameters"),
         )
 

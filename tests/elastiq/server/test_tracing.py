@@ -11,6 +11,7 @@ import urllib.request
 from contextlib import contextmanager, suppress
 
 import pytest
+import tritonclient.grpc as triton_grpc
 
 import elastiq
 
@@ -52,6 +53,13 @@ def infer(address, image, headers=(), **parameters):
         return json.load(answer)
 
 
+def infer_by_grpc(address, image, headers):
+    given = triton_grpc.InferInput("image", list(image.shape), "FP32")
+    given.set_data_from_numpy(image)
+    with triton_grpc.InferenceServerClient(address) as client:
+        client.infer("tiny", [given], headers=headers)
+
+
 def facts(span):
     return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in span.attributes}
 
@@ -64,8 +72,9 @@ def test_a_request_is_traced_with_its_wait_and_its_run(start, tiny_bundle):
             answer = infer(running.http, image, {"traceparent": PARENT}, deadline_ms=10_000)
             with suppress(urllib.error.HTTPError):
                 infer(running.http, image, deadline_ms=1e-6)
+            infer_by_grpc(running.grpc, image, {"traceparent": PARENT})
         # The server has ended, and sent what was left.
-        answered, refused = sorted(
+        answered, refused, by_grpc = sorted(
             (span for span in spans if span.name == "infer tiny"),
             key=lambda span: span.start_time_unix_nano,
         )
@@ -74,6 +83,7 @@ def test_a_request_is_traced_with_its_wait_and_its_run(start, tiny_bundle):
         assert told["elastiq.deadline_ms"] == 10_000 and told["elastiq.late"] is False
         assert answered.trace_id.hex() == PARENT.split("-")[1]
         assert answered.parent_span_id.hex() == PARENT.split("-")[2]
+        assert by_grpc.parent_span_id == answered.parent_span_id
         parts = {span.name: span for span in spans if span.parent_span_id == answered.span_id}
         assert set(parts) == {"wait", "run"}
         wait, run = parts["wait"], parts["run"]

@@ -14,7 +14,7 @@ demo: $(VENV)/.demo
 	$(BIN)/elastiq report $(DEMO)/perceiver.elastiq --replay $(DEMO)/burst.json -o $(DEMO)/report.html
 
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 arm64: $(VENV)/.dev
 	$(BIN)/python -m tests.arm64 $(DEMO)/arm64

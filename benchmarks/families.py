@@ -200,7 +200,7 @@ def _adavit(dense: Driven) -> list[Figure]:
         *figures,
         Figure("adavit: dense control", best, "%"),
         at_most("adavit: the policy costs", best - by_policy, 1.0, "points"),
-        Figure("adavit: it is better than its own weights by chance by", by_policy - own, "points"),
+        at_least("adavit: it is better than chance by", by_policy - own, 3.0, "points"),
         at_least("adavit: it is better than learnt chance by", by_policy - chance, 3.0, "points"),
         at_least("adavit: buckets with a share of 5 %", used, 3, "buckets"),
         at_most("adavit: mean time beside dense", took, 0.6, "x"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -16,6 +17,29 @@ sys.path.append(str(PLUGINS))  # as if installed: a package with a backend, foun
 MODELS = ROOT / "tests" / "models"
 FAMILIES = ("packed", "glimpses", "buckets")  # tiny models of more than one stage or request
 TINY = f"{MODELS / 'tiny.py'}:Tiny"
+BRIEFLY = ("--loads", "0,1", "--profile-seconds", 0.1)
+LONGEST = (  # files of tests, the longest first: begun so, several workers end together
+    "compiler/test_pipeline.py",
+    "conformance/test_backends.py",
+    "test_docs.py",
+    "conformance/test_stages.py",
+    "compiler/lab/test_lab.py",
+    "compiler/test_finalize.py",
+    "compiler/test_elsewhere.py",
+    "elastiq/test_replay.py",
+    "elastiq/server/test_protocol.py",
+    "compiler/test_stages.py",
+    "zoo/test_tore.py",
+    "compiler/test_children.py",
+    "compiler/test_budget.py",
+    "benchmarks/test_soak.py",
+    "test_wheel.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    places = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,10 +49,16 @@ def device_cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def store_folder(tmp_path_factory, worker_id):
-    """One for all processes of the run: what two of them build, one does."""
+def shared_folder(tmp_path_factory, worker_id):
+    """One for all processes of the run."""
     own = tmp_path_factory.getbasetemp()
-    folder = (own if worker_id == "master" else own.parent) / "store"
+    return own if worker_id == "master" else own.parent
+
+
+@pytest.fixture(scope="session")
+def store_folder(shared_folder):
+    """What two processes of the run make alike, one does."""
+    folder = shared_folder / "store"
     folder.mkdir(exist_ok=True)
     return folder
 
@@ -73,37 +103,37 @@ def elastiq(store_folder):
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(elastiq, tmp_path_factory):
-    """A bundle of the tiny model with every engine kept. Not to be written to."""
-    out = tmp_path_factory.mktemp("bundles") / "tiny.elastiq"
-    elastiq("build", TINY, "--keep", "all", "--loads", "0,1", "--accuracy-drop", 5,
-            "--profile-seconds", 0.2, "-o", out, check=0)  # fmt: skip
-    return out
+def shared_bundle(elastiq, shared_folder):
+    """A bundle by name, built once in the run by whoever needs it first. Not to be written to."""
 
-
-@pytest.fixture(scope="session")
-def onnxruntime_bundle(elastiq, tmp_path_factory):
-    """The same by one backend, whatever is the fastest here. Not to be written to."""
-    out = tmp_path_factory.mktemp("bundles") / "onnxruntime.elastiq"
-    elastiq("build", TINY, "--keep", "all", "--loads", "0,1", "--accuracy-drop", 5,
-            "--backend", "onnxruntime", "--profile-seconds", 0.2, "-o", out, check=0)  # fmt: skip
-    return out
-
-
-@pytest.fixture(scope="session")
-def family_bundle(elastiq, tmp_path_factory):
-    """A bundle of the tiny model of a family, built once. Not to be written to."""
-    folder = tmp_path_factory.mktemp("families")
-
-    def build(name):
-        out = folder / f"{name}.elastiq"
-        if not out.exists():
-            elastiq("build", f"{MODELS / name}.py:{name.capitalize()}", "--keep", "all",
-                    "--loads", "0,1", "--accuracy-drop", 20, "--backend", "onnxruntime",
-                    "--memory-loads", 0, "--profile-seconds", 0.1, "-o", out, check=0)  # fmt: skip
+    def once(name, model, *flags):
+        out = shared_folder / f"{name}.elastiq"
+        with (shared_folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not out.exists():
+                elastiq("build", model, "--keep", "all", *flags, "-o", out, check=0)
         return out
 
-    return build
+    return once
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(shared_bundle):
+    """The tiny model's, with every engine kept. By one backend, whatever is the fastest here."""
+    return shared_bundle("tiny", TINY, *BRIEFLY, "--backend", "onnxruntime", "--accuracy-drop", 5)
+
+
+@pytest.fixture(scope="session")
+def motley_bundle(shared_bundle):
+    """The same by every backend that is here."""
+    return shared_bundle("motley", TINY, *BRIEFLY, "--accuracy-drop", 5)
+
+
+@pytest.fixture(scope="session")
+def family_bundle(shared_bundle):
+    """A bundle of the tiny model of a family."""
+    flags = (*BRIEFLY, "--memory-loads", 0, "--backend", "onnxruntime", "--accuracy-drop", 20)
+    return lambda name: shared_bundle(name, f"{MODELS / name}.py:{name.capitalize()}", *flags)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo import digits, family
-from zoo.contract import ReadsGlyphs, Stages, trained, untrained
+from zoo.contract import Network, ReadsGlyphs, Stages, trained, untrained
 from zoo.digits import Batch
 from zoo.family import Arrays
 from zoo.glyphs import WHOLE
@@ -195,33 +195,47 @@ class Bucket(nn.Module):
         return {"logits": self.head(self.norm(self.blocks(tokens)[:, 0]))}
 
 
+def frozen(network: Network, name: str) -> Network:
+    """A trained network that is only asked."""
+    family.restore(network, name)
+    return network.eval().requires_grad_(False)
+
+
 class Recipe:
-    """From a dense start: step by step as in the paper, then hoisted, then in buckets."""
+    """From a dense start: step by step as in the paper, then hoisted, then in buckets.
+
+    The labels are taught, and what the dense network says.
+    """
 
     data = WHOLE
     steps = 1600
     batch = 64
     learning_rate = 1e-3
-    hoisted, bucketed = 0.25, 0.55  # of the run, when these begin
+    hoisted, bucketed = 0.2, 0.5  # of the run, when these begin
 
     def __init__(self, control: str = "") -> None:
-        """The control learns to do with as much, chosen at random."""
+        """The control learns to do with as much as a trained policy uses, chosen at random."""
         self.model = self.trained = AdaViT(SMALL)
+        self.chooser, self.teacher = self.model, frozen(ViT(SMALL), "vit")
         if control:
-            family.restore(self.model, "adavit")
+            self.chooser = frozen(AdaViT(SMALL), "adavit")
         family.restore(self.model.vit, "vit")
         self.random, self.gathered = bool(control), bool(control)
 
     def loss(self, batch: Batch, rng: np.random.Generator, progress: float) -> Tensor:
         if progress < self.hoisted and not self.random:
             logits, chosen = self.model.step_by_step(batch.image)
-            return F.cross_entropy(logits, batch.label) + chosen.usage_loss()
+            return self._taught(logits, batch) + chosen.usage_loss()
         if progress < self.bucketed and not self.random:
             x = self.model.begin(batch.image)
             chosen = self.model.policy(x).choose(training=True)
-            logits = self.model.with_policy(x, chosen)
-            return F.cross_entropy(logits, batch.label) + chosen.usage_loss()
-        return F.cross_entropy(self._in_buckets(batch, rng), batch.label)
+            return self._taught(self.model.with_policy(x, chosen), batch) + chosen.usage_loss()
+        return self._taught(self._in_buckets(batch, rng), batch)
+
+    def _taught(self, logits: Tensor, batch: Batch) -> Tensor:
+        with torch.no_grad():
+            dense = self.teacher(batch.image).softmax(-1)
+        return F.cross_entropy(logits, batch.label) + F.cross_entropy(logits, dense)
 
     def _in_buckets(self, batch: Batch, rng: np.random.Generator) -> Tensor:
         """The decisions stand; the backbones get used to them, now and then to a smaller one."""
@@ -230,9 +244,11 @@ class Recipe:
         last = len(COVERED) - 1
         largest = last if rng.random() < 0.5 else int(rng.integers(last))
         with torch.no_grad():
-            x = self.model.begin(batch.image)
-            used = self.model.used(x, largest)
-        return self.model.with_policy(x, used.shuffled() if self.random else used)
+            x = self.chooser.begin(batch.image)
+            used = self.chooser.used(x, largest)
+        if self.random:
+            return self.model.with_policy(self.model.begin(batch.image), used.shuffled())
+        return self.model.with_policy(x, used)
 
     def _gather(self) -> None:
         validation = digits.fixed(WHOLE.canvases, "train", 2000, seed=4)
@@ -249,9 +265,9 @@ class Recipe:
         """Top-1 with each bucket as the largest allowed, and with as much used at random."""
         right: dict[str, list[np.ndarray]] = {}
         for part in family.in_parts(test, 250):
-            x = self.model.begin(part.image)
+            x, chosen = self.model.begin(part.image), self.chooser.begin(part.image)
             for largest in range(len(COVERED)):
-                used = self.model.used(x, largest)
+                used = self.chooser.used(chosen, largest)
                 if not self.random:
                     scores = family.right(self.model.with_policy(x, used), part.label)
                     right.setdefault(f"bucket{largest}", []).append(scores)

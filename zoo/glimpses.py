@@ -50,6 +50,9 @@ class Size:
         return _blocks(grid, self.across).flatten(2).flatten(0, 1)
 
 
+SMALL = Size()
+
+
 def _blocks(grid: Tensor, side: int) -> Tensor:
     """[..., h, w] as [..., h / side, w / side, side, side]."""
     return grid.unfold(-2, side, side).unfold(-2, side, side)

@@ -8,7 +8,7 @@ from torch import Tensor
 from zoo.blocks import Attention, Block
 
 TEMPERATURE = 5.0
-TARGETS = (0.5, 0.5, 0.3)  # of the usage of heads, branches and patches
+TARGETS = (0.5, 0.5, 0.1)  # of the usage of heads, branches and patches
 
 
 @dataclass(frozen=True)

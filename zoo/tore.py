@@ -8,6 +8,7 @@ seen; where its attention is most spread out is the place to look at next.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,10 +20,9 @@ from zoo.blocks import Block
 from zoo.contract import Stages, trained, untrained
 from zoo.digits import Batch
 from zoo.family import Arrays, Predict
-from zoo.glimpses import GlimpseStem, PatchMap, Size, cut, glimpsed
+from zoo.glimpses import SMALL, GlimpseStem, PatchMap, Size, cut, glimpsed
 from zoo.glyphs import PARTS
 
-SMALL = Size()
 REALISTIC = Size(192, 3, 16, 3, 384, 12, 6, 1000, stem=False, splits=(8, 4, 0))
 
 
@@ -161,49 +161,83 @@ def explored(
     return patches[rows, order], size.places[order]
 
 
-class Recipe:
-    """K and the number of glimpses drawn per step; the blocks have read whole images before.
+class Shown(NamedTuple):
+    """Some glimpses of a batch, and what is true of them."""
 
-    At first all glimpses are seen and nothing is recycled: with few glimpses of images that it
-    cannot read yet, a network learns next to nothing.
+    patches: Tensor
+    places: Tensor
+    label: Tensor
+    cells: Tensor  # the digit that each patch seen holds a part of, if any
+    pixels: Tensor  # of all patches, seen or not
+
+    @staticmethod
+    def of(batch: Batch, glimpses: int, seed: int) -> "Shown":
+        patches, places = glimpsed(batch.image, glimpses, SMALL, seed)
+        pixels = F.unfold(batch.image, SMALL.patch, stride=SMALL.patch).transpose(1, 2)
+        cells = batch.slots.gather(1, places.flatten(1))
+        return Shown(patches, places, batch.label, cells, pixels)
+
+    def unseen(self, decoder: Decoder, x: Tensor) -> Tensor:
+        """How wrong the decoder draws what was not seen."""
+        drawn, seen = decoder(x[:, 1:], self.places.flatten(1))
+        wrong = (drawn - self.pixels).square().mean(-1) * (1 - seen)
+        return wrong.sum() / (1 - seen).sum().clamp(min=1)
+
+
+class Recipe:
+    """Learns to recycle from what it says itself when it does not, and so keeps that too.
+
+    Each step sees some glimpses at every split that is offered.
     """
 
     data = PARTS
-    steps = 1500
+    steps = 3500
     batch = 64
-    learning_rate = 1.5e-3
-    drawing_lots = 0.25  # of the run, when K and the number of glimpses begin to be drawn
+    learning_rate = 1e-3
 
     def __init__(self, control: str = "") -> None:
-        """The control never recycles: K=0 throughout, and tested so."""
+        """The control goes on from the same start and never recycles."""
         self.model = TORE(SMALL)
-        self._from_whole_images()
+        self.start()
         self.reader = vit.CellReader(vit.SMALL)
         self.trained = nn.ModuleList([self.model, self.reader])
-        self.drawn = (0,) if control else tuple(range(SMALL.layers))
-        self.tested = (0,) if control else SMALL.splits
+        self.splits = (0,) if control else SMALL.splits
+
+    def start(self) -> None:
+        family.restore(self.model, "unsplit")
 
     def loss(self, batch: Batch, rng: np.random.Generator, progress: float) -> Tensor:
-        """Label, pixels that were not seen, and what each token says of the cell it stands for."""
-        glimpses, split = int(rng.integers(1, SMALL.glimpses + 1)), int(rng.choice(self.drawn))
-        if progress < self.drawing_lots:
-            glimpses, split = SMALL.glimpses, 0
-        patches, places = glimpsed(batch.image, glimpses, SMALL, int(rng.integers(2**31)))
-        x = self.model.see(patches, places, split)
-        places = places.flatten(1)
-        drawn, seen = self.model.decoder(x[:, 1:], places)
-        truth = F.unfold(batch.image, SMALL.patch, stride=SMALL.patch).transpose(1, 2)
-        wrong = (drawn - truth).square().mean(-1) * (1 - seen)
-        return (
-            F.cross_entropy(self.model.head(x[:, 0]), batch.label)
-            + 0.1 * wrong.sum() / (1 - seen).sum().clamp(min=1)
-            + self.reader.loss(x[:, 1:], batch.slots.gather(1, places))
+        """What is said at each split, which is taught by that at K=0; one of them draws."""
+        shown = Shown.of(batch, self.glimpses(rng, progress), int(rng.integers(2**31)))
+        teacher, *pupils = (
+            self.model.see(shown.patches, shown.places, split) for split in sorted(self.splits)
         )
+        seen = [teacher, *pupils]
+        drawing = seen[int(rng.integers(len(seen)))]
+        return (
+            sum(self._said(x, shown) for x in seen)
+            + sum(self._taught(x, teacher) for x in pupils)
+            + 0.1 * shown.unseen(self.model.decoder, drawing)
+        )
+
+    def glimpses(self, rng: np.random.Generator, progress: float) -> int:
+        """How many are seen in a step."""
+        return int(rng.integers(1, SMALL.glimpses + 1))
+
+    def _said(self, x: Tensor, shown: "Shown") -> Tensor:
+        """Label, and what each token says of the cell it stands for."""
+        label = F.cross_entropy(self.model.head(x[:, 0]), shown.label)
+        return label + self.reader.loss(x[:, 1:], shown.cells)
+
+    def _taught(self, x: Tensor, teacher: Tensor) -> Tensor:
+        with torch.no_grad():
+            says = self.model.head(teacher[:, 0]).softmax(-1)
+        return F.cross_entropy(self.model.head(x[:, 0]), says)
 
     def accuracy(self, test: Batch) -> dict[str, float]:
         """Top-1 at each split, after 4, 8 and 12 glimpses."""
         found = {}
-        for split in self.tested:
+        for split in self.splits:
             for glimpses in (4, 8, 12):
                 right = []
                 for number, part in enumerate(family.in_parts(test, 250)):
@@ -211,15 +245,6 @@ class Recipe:
                     right.append(family.right(self.model(*seen, split), part.label))
                 found[f"split={split} n={glimpses}"] = round(np.concatenate(right).mean(), 4)
         return found
-
-    def _from_whole_images(self) -> None:
-        weights = family.weights("patchmerger")
-        own = self.model.state_dict()
-        for name, tensor in weights.items():
-            name = name.replace("embed.", "embed.convolutions.")
-            if name in own and not name.startswith("head"):
-                own[name] = tensor
-        self.model.load_state_dict(own)
 
 
 class ElasticTORE:

@@ -94,8 +94,8 @@ def test_onnx_files_have_the_batch_they_have():
 def bundle(elastiq, tmp_path_factory):
     out = tmp_path_factory.mktemp("batches") / "tiny.elastiq"
     elastiq("build", TINY, "--batch", "1,3", "--backend", "onnxruntime", "--loads", "0",
-            "--precision", "fp32", "--accuracy-drop", 5, "--keep", "all", "--profile-seconds", 0.2,
-            "-o", out, check=0)  # fmt: skip
+            "--memory-loads", 0, "--precision", "fp32", "--accuracy-drop", 5, "--keep", "all",
+            "--profile-seconds", 0.2, "-o", out, check=0)  # fmt: skip
     return out
 
 

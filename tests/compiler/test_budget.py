@@ -22,6 +22,7 @@ from targets import graphs
 from tests.conftest import TINY
 
 MODEL = TINY.replace("Tiny", "Outliers")
+QUICK = ("--backend", "onnxruntime", "--loads", 0, "--memory-loads", 0, "--profile-seconds", 0.1)
 SPENDING = Spending(drop=3.0, seconds=600.0, threads=1)
 
 
@@ -113,8 +114,8 @@ def test_the_search_ends_when_its_time_is_up(model, verified, store):
 
 def test_a_build_tells_what_it_gave_back(elastiq, tmp_path):
     out = tmp_path / "b.elastiq"
-    elastiq("build", MODEL, "--precision", "int8", "--accuracy-drop", 3, "--loads", 0,
-            "--profile-seconds", 0.1, "--calibration-samples", 16, "-o", out, check=0)  # fmt: skip
+    elastiq("build", MODEL, "--precision", "int8", "--accuracy-drop", 3, *QUICK,
+            "--calibration-samples", 16, "-o", out, check=0)  # fmt: skip
     manifest = json.loads((out / "manifest.json").read_text())
     reasons = [stage["why"] for point in manifest["points"] for stage in point["stages"].values()]
     assert any("layers given back" in why for why in reasons)
@@ -123,8 +124,8 @@ def test_a_build_tells_what_it_gave_back(elastiq, tmp_path):
 
 def test_the_sensitivity_of_layers_is_in_the_bundle_and_on_its_page(elastiq, tmp_path):
     out, page = tmp_path / "b.elastiq", tmp_path / "report.html"
-    elastiq("build", TINY, "--sensitivity", "--accuracy-drop", 100, "--loads", 0,
-            "--profile-seconds", 0.1, "--calibration-samples", 16, "-o", out, check=0)  # fmt: skip
+    elastiq("build", TINY, "--sensitivity", "--accuracy-drop", 100, *QUICK,
+            "--calibration-samples", 16, "-o", out, check=0)  # fmt: skip
     found = json.loads((out / "sensitivity.json").read_text())
     assert [part["point"] for part in found] == ["queries=2", "queries=8"]
     elastiq("report", out, "-o", page, check=0)

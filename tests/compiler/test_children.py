@@ -136,7 +136,7 @@ def test_a_folder_with_packages_named_as_ours_does_not_mislead_it(elastiq, tmp_p
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong one')")
     code = f"import sys; sys.path[0] = {str(ROOT)!r}; from compiler.cli import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", code, "compile", TINY, "--json"],
+        [sys.executable, "-c", code, "compile", TINY, "--backend", "onnxruntime", "--json"],
         cwd=tmp_path,
         env={**os.environ, "ELASTIQ_STORE": str(tmp_path / "store"), "PYTHONPATH": ""},
         capture_output=True,

@@ -70,8 +70,8 @@ def own(built, tmp_path):
 
 
 def finalize(elastiq, bundle, *flags, check=0):
-    return elastiq("finalize", bundle, "--loads", "0,1", "--profile-seconds", 0.1, *flags,
-                   check=check)  # fmt: skip
+    return elastiq("finalize", bundle, "--loads", "0,1", "--memory-loads", 0,
+                   "--profile-seconds", 0.1, *flags, check=check)  # fmt: skip
 
 
 def contents(folder):
@@ -173,7 +173,7 @@ def test_killed_in_the_middle_it_leaves_the_bundle_and_goes_on(built, boards, ow
     bundle = own("my-board", "--precision", "fp32")
     before = contents(bundle)
     command = [sys.executable, "-m", "compiler.cli", "finalize", str(bundle), "--loads", "0,1",
-               "--profile-seconds", "0.15"]  # fmt: skip
+               "--memory-loads", "0", "--profile-seconds", "0.15"]  # fmt: skip
     environment = {**os.environ, "ELASTIQ_STORE": str(store_folder),
                    "PYTHONPATH": f"{ROOT}{os.pathsep}{PLUGINS}"}  # fmt: skip
     with subprocess.Popen(

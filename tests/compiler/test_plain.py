@@ -16,6 +16,8 @@ from tests.models.tiny import AtPoint
 
 NET = f"{MODELS / 'plain.py'}:net"
 POINTS = ("queries=8,2",)
+QUICK = ("--backend", "onnxruntime", "--loads", "0", "--memory-loads", "0",
+         "--profile-seconds", "0.1", "--accuracy-drop", "50")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -67,20 +69,18 @@ def check_answers(path, images, output):
 
 def test_a_plain_module_becomes_a_bundle(elastiq, images, tmp_path):
     built = tmp_path / "plain.elastiq"
-    quick = ["--loads", "0", "--profile-seconds", "0.1", "--accuracy-drop", "50", "--json"]
-    done = elastiq(
-        "build", NET, "--points", *POINTS, "--calibration", images, *quick, "-o", built, check=0
-    )
+    given = ("--points", *POINTS, "--calibration", images)
+    done = elastiq("build", NET, *given, *QUICK, "--json", "-o", built, check=0)
     assert json.loads(done.stdout)
     check_answers(built, images, "output")
 
 
 def test_onnx_files_become_a_bundle(elastiq, files, images, tmp_path):
     built = tmp_path / "onnx.elastiq"
-    quick = ["--loads", "0", "--profile-seconds", "0.1", "--accuracy-drop", "50"]
-    elastiq("build", *flags(files), "--calibration", images, *quick, "-o", built, check=0)
+    given = (*flags(files), "--calibration", images, *QUICK)
+    elastiq("build", *given, "-o", built, check=0)
     check_answers(built, images, "logits")
-    again = elastiq("build", *flags(files), "--calibration", images, *quick, "-o", built, check=0)
+    again = elastiq("build", *given, "-o", built, check=0)
     assert "wrote" in again.stdout
 
 

@@ -84,16 +84,28 @@ class Named(nn.Module):
         return answer["logits"] if isinstance(answer, dict) else answer
 
 
+@pytest.fixture(scope="module")
+def known():
+    """The models that were made: pytest goes back and forth between them."""
+    return {}
+
+
 @pytest.fixture(scope="module", params=MODELS)
-def model(request, tmp_path_factory):
+def model(request, known, tmp_path_factory):
     """A tiny model's FP32 and INT8 graphs, and what torch answers on its calibration data."""
-    make, shape = MODELS[request.param]
+    name = request.param
+    if name not in known:
+        known[name] = graphs_of(name, tmp_path_factory.mktemp(name))
+    return known[name]
+
+
+def graphs_of(name, folder):
+    make, shape = MODELS[name]
     torch.manual_seed(0)
     module = Named(make()).eval()
-    folder = tmp_path_factory.mktemp(request.param)
     (folder / "weights").mkdir()
     stage = Stage(module, {"x": torch.zeros(shape)})
-    trace._export(stage, request.param, folder / "weights", folder)
+    trace._export(stage, name, folder / "weights", folder)
     specs = (trace._specs({"x": np.zeros(shape, np.float32)}),)
     generator = np.random.default_rng(0)
     feeds = tuple({"x": generator.standard_normal(shape).astype(np.float32)} for _ in range(16))

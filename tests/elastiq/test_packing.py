@@ -18,12 +18,6 @@ from elastiq.packing import PREFIX
 BACKEND = "onnxruntime"
 
 
-@pytest.fixture
-def tiny_bundle(onnxruntime_bundle):
-    """Of the backend whose files these tests look at."""
-    return onnxruntime_bundle
-
-
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ELASTIQ_CACHE", str(tmp_path / "cache"))

@@ -19,9 +19,10 @@ def bundle(tiny_bundle):
         yield bundle
 
 
-def test_answers_are_those_that_were_verified(bundle):
-    samples = bundle.samples()
-    with bundle.serve() as worker:
+@pytest.mark.parametrize("of", ["tiny_bundle", "motley_bundle"])
+def test_answers_are_those_that_were_verified(of, request):
+    with device_side.open(request.getfixturevalue(of)) as bundle, bundle.serve() as worker:
+        samples = bundle.samples()
         for number in range(len(samples)):
             answer = worker.submit(samples.input(number), PATIENCE).result(PATIENCE)
             for name, golden in samples.outputs[answer.point].items():

@@ -22,13 +22,13 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def page(elastiq, tiny_bundle, tmp_path_factory):
-    """The page of the tiny bundle, with what a replay found."""
+def page(elastiq, motley_bundle, tmp_path_factory):
+    """The page of a bundle, with what a replay found."""
     folder = tmp_path_factory.mktemp("page")
     burst, path = folder / "burst.json", folder / "report.html"
-    elastiq("replay", tiny_bundle, "--simulate", "--seconds", 2, "--rate", 0.05,
+    elastiq("replay", motley_bundle, "--simulate", "--seconds", 2, "--rate", 0.05,
             "--deadline-ms", 20, "-o", burst, check=0)  # fmt: skip
-    elastiq("report", tiny_bundle, "--replay", burst, "-o", path, check=0)
+    elastiq("report", motley_bundle, "--replay", burst, "-o", path, check=0)
     return path.as_uri()
 
 

@@ -15,7 +15,7 @@ def steps(name: str) -> int:
     return int(found[1])
 
 
-@pytest.mark.parametrize("family", ["patchmerger", "concatplexer", "tore", "vit"])
+@pytest.mark.parametrize("family", ["patchmerger", "concatplexer", "adavit", "tore", "vit"])
 def test_a_control_had_as_many_steps(family: str) -> None:
     assert steps(f"{family}-control") == steps(family)
 
@@ -37,13 +37,15 @@ def test_a_keyed_sum_of_images_costs_more(images: int) -> None:
     assert keyed[f"images={images}"] < ours[f"images={images}"]
 
 
-def test_a_policy_costs_little_more_than_a_point_and_is_better_than_learnt_chance() -> None:
-    by_policy = accuracy("adavit")[f"bucket{len(COVERED) - 1}"]
+def test_a_policy_costs_little_more_than_a_point_and_is_better_than_chance() -> None:
+    found = accuracy("adavit")
+    by_policy = found[f"bucket{len(COVERED) - 1}"]
     assert by_policy > accuracy("vit-control")["dense"] - 0.015
-    assert by_policy > accuracy("adavit-control")["random"]
+    assert by_policy > found["random"] + 0.03
 
 
 @pytest.mark.parametrize("glimpses", [4, 8, 12])
-def test_to_recycle_costs_some_points_beside_a_model_that_never_does(glimpses: int) -> None:
+@pytest.mark.parametrize("split", [0, 2, 4])
+def test_to_recycle_costs_little_beside_a_model_that_never_does(split: int, glimpses: int) -> None:
     never = accuracy("tore-control")[f"split=0 n={glimpses}"]
-    assert accuracy("tore")[f"split=2 n={glimpses}"] > never - 0.05
+    assert accuracy("tore")[f"split={split} n={glimpses}"] > never - 0.015

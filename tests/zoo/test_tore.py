@@ -7,7 +7,7 @@ from torch import Tensor
 
 from compiler.store import Store
 from tests.zoo.exported import Exported, assert_equals_torch
-from zoo import tore
+from zoo import tore, unsplit
 from zoo.contract import untrained
 from zoo.glimpses import cut, glimpsed
 from zoo.glyphs import PARTS
@@ -52,14 +52,27 @@ def test_random_glimpses_are_distinct_and_where_they_say() -> None:
         assert torch.equal(grid[n, places[n]], patches[n])
 
 
-@pytest.mark.parametrize("split", range(SMALL.layers))
-def test_gradients_reach_every_parameter(split: int) -> None:
-    recipe = Recipe()
-    recipe.drawn = (split,)
+@pytest.mark.parametrize("make", [Recipe, unsplit.Recipe])
+@pytest.mark.parametrize("control", ["", "control"])
+def test_gradients_reach_every_parameter(make: type[Recipe], control: str) -> None:
+    recipe = make(control)
     batch = PARTS.canvases("train", 8, np.random.default_rng(0))
     recipe.loss(batch, np.random.default_rng(2), 0.5).backward()
     for name, parameter in recipe.trained.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+def test_only_what_is_said_while_recycling_is_taught() -> None:
+    recipe, x = Recipe(), torch.randn(3, 5, SMALL.dim, requires_grad=True)
+    teacher = torch.randn(3, 5, SMALL.dim, requires_grad=True)
+    recipe._taught(x, teacher).backward()
+    assert x.grad is not None and teacher.grad is None
+
+
+def test_the_start_sees_whole_images_first() -> None:
+    recipe, rng = unsplit.Recipe(), np.random.default_rng(0)
+    assert recipe.glimpses(rng, 0.1) == len(SMALL.places)
+    assert {recipe.glimpses(rng, 0.5) for _ in range(200)} == set(range(1, SMALL.glimpses + 1))
 
 
 @pytest.mark.parametrize("split", SPLITS)

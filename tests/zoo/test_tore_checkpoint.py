@@ -41,5 +41,6 @@ def test_the_checkpoint_has_the_accuracy_on_record(model: GlyphTORE, split: int)
     records.assert_near(found, records.accuracy("tore")[f"split={split} n=12"], 250)
 
 
-def test_the_checkpoint_says_how_it_was_made() -> None:
-    records.assert_says_how_it_was_made("tore")
+@pytest.mark.parametrize("name", ["tore", "unsplit"])
+def test_a_checkpoint_says_how_it_was_made(name: str) -> None:
+    records.assert_says_how_it_was_made(name)

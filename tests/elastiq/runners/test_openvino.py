@@ -22,16 +22,16 @@ def own_cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def engine_folder(tiny_bundle):
+def engine_folder(motley_bundle):
     """Where an engine lies, and where its weights do."""
-    with elastiq.open(tiny_bundle) as bundle:
+    with elastiq.open(motley_bundle) as bundle:
         (record,) = (e for e in bundle.manifest.engines if e.key == KEY)
-    return tiny_bundle / record.folder, tiny_bundle / "weights"
+    return motley_bundle / record.folder, motley_bundle / "weights"
 
 
 @pytest.fixture
-def feed(tiny_bundle):
-    with elastiq.open(tiny_bundle) as bundle:
+def feed(motley_bundle):
+    with elastiq.open(motley_bundle) as bundle:
         return bundle.samples().input(0)
 
 
@@ -113,7 +113,7 @@ def test_a_broken_model_is_an_error(engine_folder, tmp_path):
         runner.load(own, RunnerOptions(engine_folder[1]))
 
 
-def test_engines_that_share_weights_read_them_once(tiny_bundle, monkeypatch):
+def test_engines_that_share_weights_read_them_once(motley_bundle, monkeypatch):
     read = []
     original = digest.of_file
 
@@ -122,7 +122,7 @@ def test_engines_that_share_weights_read_them_once(tiny_bundle, monkeypatch):
         return original(path)
 
     monkeypatch.setattr(digest, "of_file", of_file)
-    with elastiq.open(tiny_bundle) as bundle:
+    with elastiq.open(motley_bundle) as bundle:
         for engine in bundle.manifest.engines:
             if engine.backend == "openvino":
                 bundle.engine(engine.key)

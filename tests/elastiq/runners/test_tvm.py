@@ -20,15 +20,15 @@ KEY = "queries=8/main/tvm/fp32"
 
 
 @pytest.fixture(scope="module")
-def engine_folder(tiny_bundle):
-    with elastiq.open(tiny_bundle) as bundle:
+def engine_folder(motley_bundle):
+    with elastiq.open(motley_bundle) as bundle:
         (record,) = (e for e in bundle.manifest.engines if e.key == KEY)
-    return tiny_bundle / record.folder, tiny_bundle / "weights"
+    return motley_bundle / record.folder, motley_bundle / "weights"
 
 
 @pytest.fixture
-def feed(tiny_bundle):
-    with elastiq.open(tiny_bundle) as bundle:
+def feed(motley_bundle):
+    with elastiq.open(motley_bundle) as bundle:
         return bundle.samples().input(0)
 
 

@@ -34,8 +34,8 @@ def test_no_bundle_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_an_engine_is_weighed_without_its_runtime(tiny_bundle, backend):
-    with product.open(tiny_bundle) as bundle:
+def test_an_engine_is_weighed_without_its_runtime(motley_bundle, backend):
+    with product.open(motley_bundle) as bundle:
         key = f"queries=8/main/{backend}/fp32"
         (record,) = (engine for engine in bundle.manifest.engines if engine.key == key)
         inputs = bundle.point("queries=8").stages["main"].inputs

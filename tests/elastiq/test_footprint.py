@@ -39,7 +39,7 @@ def test_an_engine_is_weighed_without_its_runtime(motley_bundle, backend):
         key = f"queries=8/main/{backend}/fp32"
         (record,) = (engine for engine in bundle.manifest.engines if engine.key == key)
         inputs = bundle.point("queries=8").stages["main"].inputs
-    folders = str(tiny_bundle / record.folder), str(tiny_bundle / "weights")
+    folders = str(motley_bundle / record.folder), str(motley_bundle / "weights")
     found = footprint.alone(footprint.Place(record.runner, *folders, inputs, threads=1))
     assert 0 < found.load_time < 60
     assert found.memory < 10e6  # runtimes are several times that

@@ -59,9 +59,7 @@ class Desk:
         self._given: float | None = None
         self._last_run = -inf
         self._served = 0
-        self._changing = threading.Lock()
-        self._bell = threading.Lock()  # held while nobody has come; a Condition takes far longer
-        self._bell.acquire()
+        self._changed = threading.Condition()
         self._closed = False
 
     @property
@@ -126,7 +124,7 @@ class Desk:
         missed: list[Request] = []
         displaced = None
         try:
-            with self._changing:
+            with self._changed:
                 if self._closed:
                     raise WorkerClosed("the worker is closed and takes no more requests")
                 self._follow(now, deadline)
@@ -135,7 +133,7 @@ class Desk:
                 if self._queue.full and (displaced := self._queue.take_lesser(priority)) is None:
                     raise QueueFull(f"{self._limit} requests are waiting already. Try later.")
                 self._queue.add(request)
-                self._ring()
+                self._changed.notify()
         finally:
             # Outside the lock: a future runs the callbacks of whoever waits for it.
             for late in missed:
@@ -150,10 +148,10 @@ class Desk:
 
     def close(self, drain: bool = True) -> None:
         """Take no more requests; those waiting are still to be served, or else cancelled."""
-        with self._changing:
+        with self._changed:
             self._closed = True
             dropped = [] if drain else self._queue.clear()
-            self._ring()
+            self._changed.notify()
         for request in dropped:
             request.future.cancel()
             request.claim()  # which tells those who wait for several futures
@@ -164,10 +162,12 @@ class Desk:
         if not self._queue or self._served % BETWEEN == 0:
             while self.think() and not self._queue and not self._closed:
                 time.sleep(0.0)  # others need the interpreter too
-        request = self._next()
-        if request is None:
-            return False
-        with self._changing:
+        with self._changed:
+            while not self._queue:
+                if self._closed:
+                    return False
+                self._changed.wait()
+            request = self._queue.take()
             now = self._clock()
             slacks, pace = self._slacks(request, now), self._pace
         if request.expired(now):
@@ -175,21 +175,6 @@ class Desk:
         elif request.claim():
             self._answer(request, slacks, pace, now)
         return True
-
-    def _next(self) -> Request | None:
-        """Wait for the first in line; None when closed, with none left."""
-        while True:
-            with self._changing:
-                if self._queue:
-                    return self._queue.take()
-                if self._closed:
-                    return None
-            self._bell.acquire()
-
-    def _ring(self) -> None:
-        """Whoever rings holds `_changing`."""
-        if self._bell.locked():
-            self._bell.release()
 
     def _answer(
         self, request: Request, slacks: list[float | None], pace: float | None, begun: float
@@ -258,7 +243,7 @@ class Desk:
         """Those next in line, to be answered together with the first."""
         found: list[Request] = []
         missed: list[Request] = []
-        with self._changing:
+        with self._changed:
             while self._queue and len(found) < room and not self._queue.first.choosy:
                 request = self._queue.take()
                 if request.expired(now):

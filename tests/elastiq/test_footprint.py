@@ -42,7 +42,7 @@ def test_an_engine_is_weighed_without_its_runtime(motley_bundle, backend):
     folders = str(motley_bundle / record.folder), str(motley_bundle / "weights")
     found = footprint.alone(footprint.Place(record.runner, *folders, inputs, threads=1))
     assert 0 < found.load_time < 60
-    assert found.memory < 10e6  # runtimes are several times that
+    assert found.memory < 30e6  # runtimes are several times that
 
 
 def test_an_engine_that_cannot_be_loaded_is_told(tmp_path):

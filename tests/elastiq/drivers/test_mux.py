@@ -26,6 +26,13 @@ class Doubles:
         return {"y": 2 * inputs["x"]}
 
 
+def test_where_a_run_takes_one_a_batch_is_answered_whole():
+    """As verification asks torch: sample by sample, that takes many times as long."""
+    run = Run(Ready({"main": Doubles()}, {}, 1))
+    (answer,) = driver("batched", {}).answer(run, [{"x": np.arange(6.0).reshape(3, 2)}])
+    assert answer["y"].tolist() == [[0.0, 2.0], [4.0, 6.0], [8.0, 10.0]]
+
+
 @given(st.integers(1, 8), st.data())
 def test_everybody_gets_their_own_row(takes, data):
     count = data.draw(st.integers(1, takes))

@@ -71,8 +71,8 @@ SPOILT = 0.25  # of the deadline: a sender later than this has measured itself
     "--policy",
     "names",
     multiple=True,
-    type=click.Choice(contest.own_policies()),
-    help="Only this one, beside the points. [all]",
+    help=f"Only this one, beside the points: {', '.join(contest.own_policies())}; options may "
+    "follow, as in utility:watts=5. [all]",
 )
 @click.option("--simulate", is_flag=True, help="By the latency table, in place of real runs.")
 @click.option(

@@ -30,10 +30,10 @@ SHOWN = 8  # values of an output that are printed for people
 @click.option("--point", help="Run at this point, whatever the load.")
 @click.option(
     "--policy",
-    type=click.Choice(policies.names()),
     default="utility",
     show_default=True,
-    help="How to choose the point.",
+    help=f"How to choose the point: {', '.join(policies.names())}; options may follow, as in "
+    "utility:watts=5.",
 )
 @click.option("--explain", is_flag=True, help="Show what the point was chosen from, and why.")
 @options.as_json

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from elastiq import digest
 from elastiq.dispatcher import Dispatcher
 from elastiq.latency import Latency, LatencyTable, Row
 from elastiq.policies import Option, policy
@@ -82,3 +83,17 @@ def make():
         clock=Clock,
         execute=execute,
     )
+
+
+@pytest.fixture
+def digested(monkeypatch):
+    """The files whose digests were computed, once for each time."""
+    read = []
+    original = digest.of_file
+
+    def of_file(path):
+        read.append(path)
+        return original(path)
+
+    monkeypatch.setattr(digest, "of_file", of_file)
+    return read

@@ -190,18 +190,10 @@ def test_a_point_that_cannot_be_loaded_is_left_out(own_bundle, caplog):
         )
 
 
-def test_engines_that_share_weights_read_them_once(tiny_bundle, monkeypatch):
-    read = []
-    original = digest.of_file
-
-    def of_file(path):
-        read.append(path)
-        return original(path)
-
-    monkeypatch.setattr(digest, "of_file", of_file)
+def test_engines_that_share_weights_read_them_once(tiny_bundle, digested):
     with elastiq.open(tiny_bundle, share=False) as bundle, bundle.serve():
         pass
-    assert len(read) == len(set(read))
+    assert len(digested) == len(set(digested))
 
 
 def test_a_bundle_closes_while_its_engines_are_loaded(tiny_bundle):

@@ -33,8 +33,8 @@ def test_no_bundle_is_told(tmp_path):
         footprint.measure(tmp_path)
 
 
-@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_an_engine_is_weighed_without_its_runtime(motley_bundle, backend):
+@pytest.mark.parametrize("backend, most", [("onnxruntime", 10e6), ("openvino", 30e6)])
+def test_an_engine_is_weighed_without_its_runtime(motley_bundle, backend, most):
     with product.open(motley_bundle) as bundle:
         key = f"queries=8/main/{backend}/fp32"
         (record,) = (engine for engine in bundle.manifest.engines if engine.key == key)
@@ -42,7 +42,7 @@ def test_an_engine_is_weighed_without_its_runtime(motley_bundle, backend):
     folders = str(motley_bundle / record.folder), str(motley_bundle / "weights")
     found = footprint.alone(footprint.Place(record.runner, *folders, inputs, threads=1))
     assert 0 < found.load_time < 60
-    assert found.memory < 30e6  # runtimes are several times that
+    assert found.memory < most  # runtimes are several times that
 
 
 def test_an_engine_that_cannot_be_loaded_is_told(tmp_path):

@@ -39,6 +39,13 @@ def test_it_simulates_the_same_in_less_time_and_alike_each_time(elastiq, tiny_bu
         assert report["attainment"] <= first["bound"]["attainment"] + 1e-9
 
 
+def test_a_policy_may_have_options_and_be_compared_with_itself(elastiq, tiny_bundle):
+    arguments = ("--simulate", "--seconds", 0.02, "--policy", "utility", "--policy")
+    done = elastiq("replay", tiny_bundle, *arguments, "utility:stay=0.5", "--json", check=0)
+    found = set(json.loads(done.stdout)["reports"])
+    assert found == {"utility", "utility:stay=0.5", "queries=2", "queries=8"}
+
+
 def test_it_replays_a_recording(elastiq, tiny_bundle, tmp_path):
     path = tmp_path / "recorded.csv"
     path.write_text("\n".join(["seconds", *(str(0.1 * place**1.5) for place in range(200))]))

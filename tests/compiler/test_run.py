@@ -39,6 +39,8 @@ def test_an_input_is_read_from_a_file(elastiq, tiny_bundle, tmp_path):
         (["--deadline", "0"], "the deadline passed"),
         (["--policy", "fixed"], "needs the option 'point'"),
         (["--policy", "best"], "'best'"),
+        (["--policy", "utility:wats=5"], "Did you mean 'watts'"),
+        (["--policy", "utility:watts=5"], "what energy it takes"),
     ],
 )
 def test_a_mistake_is_one_line(elastiq, tiny_bundle, arguments, message):

@@ -10,10 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from benchmarks.harness import store
+from elastiq import digest
 
 CONSTRAINTS = Path(__file__).parent.parent / "constraints.txt"
 PACKAGES = {
-    "nncf": ("nncf==3.4.0", "onnx==1.23.2"),
+    "nncf": ("nncf==3.4.0", "onnx==1.23.2", "onnxruntime==1.31.1"),
     "olive": ("olive-ai==0.13.0", "onnxruntime==1.31.1", "requests"),
 }
 
@@ -21,7 +22,8 @@ PACKAGES = {
 @lru_cache
 def python(name: str) -> Path | None:
     """The interpreter of an environment, made on its first use; None if it cannot be made."""
-    folder = Path(os.environ.get("ELASTIQ_PEERS", store().root / "peers")).absolute() / name
+    parent = Path(os.environ.get("ELASTIQ_PEERS", store().root / "peers")).absolute()
+    folder = parent / f"{name}-{digest.of_value(PACKAGES[name])[:8]}"
     found = folder / "bin" / "python"
     if not found.exists():
         for command in (

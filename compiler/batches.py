@@ -15,6 +15,11 @@ DRIVER = "oneshot"  # whose requests are one run each, and so may share one
 CLOSE = 1e-3  # of the largest answer: what rounding may do when rows stand elsewhere
 
 
+def alone(point: Point) -> Point:
+    """The point that answers one request, of one that answers several."""
+    return Point.of({name: value for name, value in point.settings if name != KNOB})
+
+
 class Batched:
     """The model contract over another model, each of whose points is there once per batch size.
 

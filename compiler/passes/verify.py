@@ -16,6 +16,7 @@ import torch
 from calibration.data import prepare
 from compiler import eager
 from compiler.answering import Answering, Manner, Way, in_turn, joined
+from compiler.batches import Batched, alone
 from compiler.passes.compile import BuiltEngine, Failure
 from compiler.progress import Progress
 from compiler.source import SourceModel, state_digest
@@ -217,11 +218,12 @@ def load_answers(path: Path) -> tuple[Answers, Answers, np.ndarray]:
 
 
 def _reference(model: SourceModel, point: Point, truth: Path | None, store: Store) -> Path:
-    """What torch answers at a point: what that point's engines are held against."""
+    """What torch answers at a point: what that point's engines are held against. One for all sizes
+    of a batch, which answer each request as it would be alone."""
     stages = model.stages[point]
     inputs = {
         "model": model.digest,
-        "point": point.name,
+        "point": (alone(point) if model.driver_name == Batched.driver else point).name,
         "states": {name: state_digest(stage.module) for name, stage in stages.items()},
         "truth": truth.name if truth else "",
         "revision": REVISION,
@@ -239,6 +241,8 @@ def _reference(model: SourceModel, point: Point, truth: Path | None, store: Stor
 def _in_torch(model: SourceModel, point: Point) -> Callable[[Arrays], Answers]:
     """The source model, for batches: answered whole where that changes nothing."""
     ready = eager.ready(model, point)
+    if not model.driver.MIXES:
+        ready = replace(ready, takes=1)
     if _batches(model, point, ready):
         return lambda inputs: model.driver.answer(Run(ready), [inputs])[0]
     return partial(in_turn, lambda run: model.driver.answer(Run(ready), run), takes=ready.takes)

@@ -12,6 +12,8 @@ import elastiq as device_side
 from compiler import source
 from compiler.batches import Batched
 from compiler.config import Config
+from compiler.passes.verify import ANSWERS, _reference, load_answers
+from compiler.store import Store
 from elastiq.errors import ElastiqError
 from tests.conftest import MODELS, TINY
 
@@ -58,6 +60,14 @@ def test_each_point_is_there_once_for_each_size_the_cheapest_for_a_request_first
     assert model.stages[model.points[0]]["main"].inputs["image"].shape == (4, 1, 16, 16)
     assert model.can_evaluate and model.driver_name == "batched"
     assert not model.driver.MIXES
+
+
+def test_torch_is_asked_once_for_all_sizes_of_a_point(model, tmp_path):
+    store = Store(tmp_path)
+    found = {point.name: _reference(model, point, None, store) for point in model.points}
+    assert found["queries=2,batch=4"] == found["queries=2"] != found["queries=8"]
+    _, answers, scores = load_answers(found["queries=8"] / ANSWERS)
+    assert len(answers["logits"]) == len(scores) > 1
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ where a bundle opens them on all cores. Memory is what a
 fresh process grows by after opening and running; PSS counts a page that is mapped several times
 once, RSS each time. Every figure is the median of fresh processes, in turns; latencies are taken in
 turns in one process. The device's cache is filled before, but for `nothing cached`.
+
+OpenVINO packs the weights of each model for itself. `alone` is that, engine by engine; beside it
+the bundle, whose engines become one model of as many branches once the second is opened.
 """
 
 from __future__ import annotations
@@ -64,7 +67,7 @@ def run() -> list[Figure]:
         place = Path(folder) / "openvino"
         place.mkdir()
         _build(place, SETTINGS | {"precisions": ("fp32",), "backends": ("openvino",)})
-        figures += [_named("openvino fp32", figure) for figure in _memory_of_five(place)]
+        figures += [_named("openvino fp32", figure) for figure in _joined(place)]
         small = Path(folder) / "small"
         small.mkdir()
         _build(small, SETTINGS | {"model": "zoo.perceiver:model", "precisions": ("fp32",)})
@@ -101,7 +104,7 @@ def _figures(place: Path) -> list[Figure]:
     found = _opened(place, ("naive", "bundle"), ("cheapest", "costliest", "all"))
     one, naive, ours = found["naive costliest"], found["naive all"], found["bundle all"]
     single, alone = found["bundle costliest"], found["naive cheapest"]
-    latency = _child("latency", place, "both")
+    latency = _child("latency", place, "naive")
     idle = {way: _child("idle", place, way)["ratio"] for way in ("naive", "bundle")}
     whole = sum(f.stat().st_size for f in (place / "bundle").rglob("*") if f.is_file())
     samples = (place / "bundle" / SAMPLES).stat().st_size
@@ -147,14 +150,28 @@ def _cold(place: Path) -> float:
     return float(np.median(ratios))
 
 
-def _memory_of_five(place: Path) -> list[Figure]:
-    """Of a runtime that packs each engine's weights for itself, and shares none of them."""
+def _joined(place: Path) -> list[Figure]:
+    """Of a runtime that packs weights once per model: the bundle's engines as one, and alone."""
     _child("open", place, "bundle", "all", "keep")
-    found = _opened(place, ("bundle",), ("costliest", "all"))
-    one, five = found["bundle costliest"], found["bundle all"]
+    found = _opened(place, ("alone", "bundle"), ("cheapest", "costliest", "all"))
+    one, alone, ours = found["alone costliest"], found["alone all"], found["bundle all"]
+    first = found["alone cheapest"]["first"]
+    latency = _child("latency", place, "alone")
     return [
-        Figure("PSS of one engine", one["pss"], "MB"),
-        Figure("PSS, five over one", five["pss"] / one["pss"], "x"),
+        Figure("alone, PSS of one engine", one["pss"], "MB"),
+        Figure("alone, PSS, five over one", alone["pss"] / one["pss"], "x"),
+        Figure("PSS of five engines", ours["pss"], "MB"),
+        Figure("PSS, five over one alone", ours["pss"] / one["pss"], "x"),
+        at_most("latency over alone, worst point", latency["worst"], 1.05, "x"),
+        Figure("latency over alone, median point", latency["median"], "x"),
+        Figure("differing answers", latency["differing"], ""),
+        at_most("first answer over that of one alone", ours["first"] / first, 1.2, "x"),
+        Figure(
+            "alone, opening five over one", alone["opened"] / found["alone cheapest"]["opened"], "x"
+        ),
+        Figure(
+            "opening five over one alone", ours["opened"] / found["alone cheapest"]["opened"], "x"
+        ),
     ]
 
 
@@ -196,7 +213,7 @@ def _ours(bundle: Bundle, index: int) -> Call:
 def _engines(place: Path, way: str) -> list[Call]:
     if way == "naive":
         return [_naive(place, index) for index in range(len(list(place.glob("*.onnx"))))]
-    bundle = elastiq.open(place / "bundle")
+    bundle = elastiq.open(place / "bundle", share=way == "bundle")
     for point in bundle.manifest.points:
         bundle.load(point.name)
     bundle.settle()
@@ -213,7 +230,8 @@ def _open(place: Path, way: str, count: str, then: str = "") -> dict[str, float]
     """What one process takes to answer at the cheapest point, to open all, and to hold them."""
     feed = _feed(place)
     before, start = _memory(), time.perf_counter()
-    bundle = elastiq.open(place / "bundle") if way == "bundle" else None
+    shares = way == "bundle"
+    bundle = None if way == "naive" else elastiq.open(place / "bundle", share=shares)
     points = {"all": range(5), "cheapest": [0], "costliest": [4]}[count]
 
     def load(index: int) -> Call:
@@ -236,7 +254,7 @@ def _open(place: Path, way: str, count: str, then: str = "") -> dict[str, float]
 
 def _latency(place: Path, way: str) -> dict[str, float]:
     feed = _feed(place)
-    pairs = list(zip(_engines(place, "naive"), _engines(place, "bundle"), strict=True))
+    pairs = list(zip(_engines(place, way), _engines(place, "bundle"), strict=True))
     ratios, differing = [], 0
     for naive, ours in pairs:
         differing += naive(feed).tobytes() != ours(feed).tobytes()

@@ -7,8 +7,10 @@ import logging
 import mmap
 import os
 import shutil
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +51,11 @@ def keep(name: str, content: bytes) -> None:
         log.warning("%s cannot be cached: %s", name, e)
 
 
+def draft() -> tempfile.TemporaryDirectory[str]:
+    """A folder to write into, on the same disk."""
+    return tempfile.TemporaryDirectory(prefix=DRAFT, dir=folder())
+
+
 def find(name: str) -> np.ndarray | None:
     """A kept file, mapped into memory; None if there is none, or a damaged one."""
     try:
@@ -63,6 +70,16 @@ def find(name: str) -> np.ndarray | None:
         return None
     touch(name)
     return body
+
+
+def let_go(content: np.ndarray) -> None:
+    """Give back the memory that a kept file's content takes; what is looked at again is read again.
+
+    Only for who has not changed it.
+    """
+    file: Any = content.base  # with its seal
+    if hasattr(mmap, "MADV_DONTNEED"):
+        file.base.obj.madvise(mmap.MADV_DONTNEED)
 
 
 def touch(name: str) -> None:

@@ -14,6 +14,7 @@ from queue import Queue
 
 log = logging.getLogger(__name__)
 
+Errand = Callable[[], Sequence[str] | None]
 PAUSE = 2.0  # seconds before the first one, so that first answers are not delayed
 NICE = 19
 
@@ -23,15 +24,16 @@ class Errands:
 
     def __init__(self, pause: float = PAUSE) -> None:
         self._pause = pause
-        self._waiting: Queue[tuple[Sequence[str], Callable[[], None]]] = Queue()
+        self._waiting: Queue[tuple[Errand, Callable[[], None]]] = Queue()
         self._hurry = threading.Event()
         self._stopped = False
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def send(self, arguments: Sequence[str], then: Callable[[], None]) -> None:
-        """Run `python -m ARGUMENTS` later, and after its success call `then` in a thread."""
-        self._waiting.put((arguments, then))
+    def send(self, errand: Errand, then: Callable[[], None]) -> None:
+        """Ask for an errand when its turn has come, run `python -m` with it unless there is none
+        any more, and after its success call `then` in a thread."""
+        self._waiting.put((errand, then))
         with self._lock:
             if self._thread is None:
                 run = threading.Thread(target=self._run, name="elastiq-errands", daemon=True)
@@ -47,21 +49,24 @@ class Errands:
         """End, and wait for the end: no thread may be inside a runtime while the process exits."""
         self._stopped = True
         self._hurry.set()
-        self._waiting.put(((), lambda: None))
+        self._waiting.put((lambda: None, lambda: None))
         if self._thread is not None:
             self._thread.join()
 
     def _run(self) -> None:
         self._hurry.wait(self._pause)
         while not self._stopped:
-            arguments, then = self._waiting.get()
+            errand, then = self._waiting.get()
+            name = "an errand"
             try:
-                if not self._stopped and self._succeeds(arguments):
-                    then()
+                if not self._stopped and (arguments := errand()) is not None:
+                    name = arguments[0]
+                    if self._succeeds(arguments):
+                        then()
             except OSError as e:  # no memory for a process, or an interpreter that starts none
-                log.warning("%s could not be started: %s", arguments[0], e)
+                log.warning("%s could not be started: %s", name, e)
             except Exception:  # nobody waits for it, and it was only to make things better
-                log.warning("%s failed", arguments[0], exc_info=True)
+                log.warning("%s failed", name, exc_info=True)
             finally:
                 self._waiting.task_done()
 

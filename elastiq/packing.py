@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import logging
 import mmap
-import tempfile
 import threading
 from collections.abc import Collection
 from pathlib import Path
@@ -60,11 +59,6 @@ def pack(made: Path) -> bytes:
 def fits(model: bytes) -> bool:
     """Whether an engine's weights may be kept: as they are, and packed."""
     return cache.has_room(2 * sum(int(place["length"]) for place in onnxfile.places(model)))
-
-
-def draft() -> tempfile.TemporaryDirectory[str]:
-    """A folder to write into, on the disk of the cache."""
-    return tempfile.TemporaryDirectory(prefix=cache.DRAFT, dir=cache.folder())
 
 
 def _move(whole: mmap.mmap, place: Place) -> Place:

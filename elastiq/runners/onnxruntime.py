@@ -77,6 +77,8 @@ def load(folder: Path, options: RunnerOptions) -> OnnxRuntimeEngine:
 
 
 def _share_later(engine: OnnxRuntimeEngine, folder: Path, options: RunnerOptions) -> None:
+    errand = [__name__, str(folder.resolve()), str(options.weights.resolve())]
+
     def swap() -> None:
         if engine.closed:
             return
@@ -85,7 +87,7 @@ def _share_later(engine: OnnxRuntimeEngine, folder: Path, options: RunnerOptions
             session.run(None, _example(session))  # a first run is slow
             engine.replace(session)
 
-    errands().send([__name__, str(folder.resolve()), str(options.weights.resolve())], swap)
+    errands().send(lambda: errand, swap)
 
 
 def _pack(folder: Path, weights: Path) -> None:
@@ -95,7 +97,7 @@ def _pack(folder: Path, weights: Path) -> None:
     name = _key(runtime, model)
     if packing.find(name) is not None or not packing.fits(model):
         return  # another process was faster, or took the room
-    with packing.draft() as draft:
+    with cache.draft() as draft:
         settings = _settings(runtime, weights, options.threads, packing.SAVING)
         settings.optimized_model_filepath = str(Path(draft) / packing.MODEL)
         shipped = _session(runtime, model, settings)

@@ -66,3 +66,11 @@ def test_drafts_that_nobody_finished_go(tmp_path):
     cache.trim()
     assert not draft.exists()
     assert cache.find("name") is not None
+
+
+def test_what_is_let_go_of_is_read_again():
+    content = bytes(range(256)) * 4096
+    cache.keep("large", content)
+    found = cache.find("large")
+    cache.let_go(found)
+    assert found.tobytes() == content

@@ -9,8 +9,9 @@ fresh process grows by after opening and running; PSS counts a page that is mapp
 once, RSS each time. Every figure is the median of fresh processes, in turns; latencies are taken in
 turns in one process. The device's cache is filled before, but for `nothing cached`.
 
-OpenVINO packs the weights of each model for itself. `alone` is that, engine by engine; beside it
-the bundle, whose engines become one model of as many branches once the second is opened.
+OpenVINO packs the weights of each model for itself, and TVM prepares those of each library. `alone`
+is that, engine by engine; beside it the bundle, whose engines by OpenVINO become one model of as
+many branches once the second is opened, and by TVM have prepared weights in common.
 """
 
 from __future__ import annotations
@@ -64,10 +65,11 @@ def run() -> list[Figure]:
             place.mkdir()
             _build(place, SETTINGS | {"precisions": (precision,)})
             figures += [_named(precision, figure) for figure in _figures(place)]
-        place = Path(folder) / "openvino"
-        place.mkdir()
-        _build(place, SETTINGS | {"precisions": ("fp32",), "backends": ("openvino",)})
-        figures += [_named("openvino fp32", figure) for figure in _joined(place)]
+        for name in ("openvino", "tvm"):
+            place = Path(folder) / name
+            place.mkdir()
+            _build(place, SETTINGS | {"precisions": ("fp32",), "backends": (name,)})
+            figures += [_named(f"{name} fp32", figure) for figure in _beside_alone(place)]
         small = Path(folder) / "small"
         small.mkdir()
         _build(small, SETTINGS | {"model": "zoo.perceiver:model", "precisions": ("fp32",)})
@@ -150,8 +152,8 @@ def _cold(place: Path) -> float:
     return float(np.median(ratios))
 
 
-def _joined(place: Path) -> list[Figure]:
-    """Of a runtime that packs weights once per model: the bundle's engines as one, and alone."""
+def _beside_alone(place: Path) -> list[Figure]:
+    """What a bundle's engines take together, beside as many that share nothing."""
     _child("open", place, "bundle", "all", "keep")
     found = _opened(place, ("alone", "bundle"), ("cheapest", "costliest", "all"))
     one, alone, ours = found["alone costliest"], found["alone all"], found["bundle all"]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.zygote import Zygote
+
 ROOT = Path(__file__).parent.parent
 PLUGINS = ROOT / "tests" / "plugins"
+PATH = f"{ROOT}{os.pathsep}{PLUGINS}"
 sys.path.append(str(PLUGINS))  # as if installed: a package with a backend, found by entry point
 MODELS = ROOT / "tests" / "models"
 FAMILIES = ("packed", "glimpses", "buckets")  # tiny models of more than one stage or request
@@ -78,23 +80,20 @@ def tiny():
 
 
 @pytest.fixture(scope="session")
-def elastiq(store_folder):
+def zygote():
+    found = Zygote(PATH)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def elastiq(store_folder, zygote, tmp_path_factory):
     """Run the command line in a process of its own, with the run's store."""
+    folder = tmp_path_factory.mktemp("output")
 
     def run(*arguments, cwd=ROOT, check=None, **environment):
-        done = subprocess.run(
-            [sys.executable, "-m", "compiler.cli", *map(str, arguments)],
-            cwd=cwd,
-            env={
-                **os.environ,
-                "ELASTIQ_STORE": str(store_folder),
-                "PYTHONPATH": f"{ROOT}{os.pathsep}{PLUGINS}",
-                **environment,
-            },
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        own = {"ELASTIQ_STORE": str(store_folder), "PYTHONPATH": PATH, **environment}
+        done = zygote.run(list(map(str, arguments)), cwd, {**os.environ, **own}, folder, 300)
         if check is not None:
             assert done.returncode == check, done.stdout + done.stderr
         return done

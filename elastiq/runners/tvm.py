@@ -1,6 +1,7 @@
 """Runs libraries that TVM made; their matrix products are numpy's, whose library has fast ones.
 
-Weights are prepared once per load: TVM says how in the library itself.
+Weights are prepared once per load: TVM says how in the library itself. What then is the same for
+several engines of a process, they have in common.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -46,10 +48,19 @@ class Layout:
     weights: tuple[TensorSpec, ...]
 
 
+class Kept:
+    """A prepared weight."""
+
+    def __init__(self, tensor: Any) -> None:
+        self.tensor = tensor
+
+
 class TvmEngine:
     """A library's virtual machine, which one thread enters at a time."""
 
-    def __init__(self, runtime: ModuleType, folder: Path, layout: Layout, weights: Path) -> None:
+    def __init__(
+        self, runtime: ModuleType, folder: Path, layout: Layout, options: RunnerOptions
+    ) -> None:
         from tvm import relax
 
         self._runtime = runtime
@@ -57,8 +68,12 @@ class TvmEngine:
         self._device = runtime.cuda() if layout.gpu else runtime.cpu()
         library = runtime.runtime.load_module(str(inside(folder, layout.library)))
         self._machine = relax.VirtualMachine(library, self._device)
+        weights = options.weights
         given = [self._tensor(_weight(spec, weights)) for spec in layout.weights]
-        self._weights = list(self._machine[PREPARE](given)) if given else []
+        prepared = list(self._machine[PREPARE](given)) if given else []
+        shares = options.share and not layout.gpu
+        self._kept = [_in_common(tensor) if shares else Kept(tensor) for tensor in prepared]
+        self._weights = [kept.tensor for kept in self._kept]
         self._lock = threading.Lock()
 
     def __call__(self, inputs: Arrays) -> dict[str, np.ndarray]:
@@ -73,7 +88,7 @@ class TvmEngine:
         return dict(zip(self._layout.outputs, arrays, strict=True))
 
     def close(self) -> None:
-        del self._machine, self._weights
+        del self._machine, self._weights, self._kept
 
     def _tensor(self, array: np.ndarray) -> Any:
         return self._runtime.runtime.tensor(array, self._device)
@@ -85,7 +100,7 @@ def load(folder: Path, options: RunnerOptions) -> TvmEngine:
     _check(layout, runtime, folder)
     use_threads(options.threads)
     try:
-        return TvmEngine(runtime, folder, layout, options.weights)
+        return TvmEngine(runtime, folder, layout, options)
     except (RuntimeError, OSError, ValueError) as e:
         raise EngineError(f"TVM cannot load {folder}: {e}") from e
 
@@ -111,6 +126,22 @@ def _check(layout: Layout, runtime: ModuleType, folder: Path) -> None:
 
 def _weight(spec: TensorSpec, folder: Path) -> np.ndarray:
     return np.fromfile(inside(folder, spec.name), spec.dtype).reshape(spec.shape)
+
+
+_comparing = threading.Lock()
+_known: WeakValueDictionary[str, Kept] = WeakValueDictionary()
+
+
+def _in_common(tensor: Any) -> Kept:
+    """The weight of the same content that another engine has, if there is one, else this one."""
+    array = np.from_dlpack(tensor)
+    content = digest.of_bytes(np.ascontiguousarray(array).data)
+    name = digest.of_value([content, array.shape, str(array.dtype)])
+    with _comparing:
+        kept = _known.get(name)
+        if kept is None:
+            kept = _known[name] = Kept(tensor)
+        return kept
 
 
 def _checked(array: np.ndarray, spec: TensorSpec) -> np.ndarray:

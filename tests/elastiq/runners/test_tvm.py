@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 
@@ -72,3 +73,22 @@ def test_a_wrong_input_is_an_error_and_the_engine_lives_on(engine_folder, feed, 
     with pytest.raises(EngineError):
         engine({})
     assert np.isfinite(engine(feed)["logits"]).all()
+
+
+def test_engines_have_the_weights_in_common_that_are_the_same(motley_bundle, feed):
+    weights = motley_bundle / "weights"
+    with elastiq.open(motley_bundle) as bundle:
+        records = {record.key: motley_bundle / record.folder for record in bundle.manifest.engines}
+    folders = [records[f"queries={queries}/main/tvm/fp32"] for queries in (2, 8)]
+    alone = [runner.load(folder, RunnerOptions(weights)) for folder in folders]
+    answers = [engine(feed)["logits"] for engine in alone]
+    assert not runner._known
+    engines = [runner.load(folder, RunnerOptions(weights, share=True)) for folder in folders]
+    for engine, expected in zip(engines, answers, strict=True):
+        np.testing.assert_array_equal(engine(feed)["logits"], expected)
+    first, second = (set(map(id, engine._kept)) for engine in engines)
+    assert len(first & second) > len(first) // 2
+    for engine in engines:
+        engine.close()
+    gc.collect()
+    assert not runner._known

@@ -92,6 +92,8 @@ def test_who_is_interrupted_waits_for_no_engine_and_keeps_no_failure(tmp_path):
         env=os.environ | {"ELASTIQ_STORE": str(tmp_path), "PYTHONPATH": f"{ROOT}:{PLUGINS}"},
         stderr=subprocess.PIPE,
         text=True,
+        # Who runs these tests in the background ignores what Ctrl-C sends, and so would it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not list(tmp_path.glob("drafts/engine-*")):
         assert build.poll() is None

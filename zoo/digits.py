@@ -13,7 +13,6 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import IterableDataset
@@ -46,16 +45,25 @@ class Digits(NamedTuple):
 
 
 @cache
+def _scans() -> tuple[np.ndarray, np.ndarray]:
+    """All scans, and what they show."""
+    from sklearn.datasets import load_digits  # takes a second, which most builds need not wait
+
+    images, target = load_digits(return_X_y=True)
+    return images, target
+
+
+@cache
 def split(part: str) -> np.ndarray:
     """The indices into scikit-learn's digits of `train` or `test`; no index is in both."""
-    order = np.random.default_rng(0).permutation(len(load_digits().target))
+    order = np.random.default_rng(0).permutation(len(_scans()[1]))
     return {"test": order[:_TEST_DIGITS], "train": order[_TEST_DIGITS:]}[part]
 
 
 @cache
 def digits(part: str) -> Digits:
     """The digits of `train` or `test`."""
-    images, target = load_digits(return_X_y=True)
+    images, target = _scans()
     index = split(part)
     index = index[np.argsort(target[index], kind="stable")]
     scans = torch.from_numpy(images[index].reshape(-1, 8, 8).astype(np.float32) / 16)

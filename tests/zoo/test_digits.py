@@ -17,7 +17,7 @@ def test_no_scan_is_both_for_training_and_for_testing() -> None:
 
 
 def test_scans_are_grouped_by_class() -> None:
-    target = digits.load_digits().target
+    target = digits._scans()[1]
     for part in ("train", "test"):
         bank = digits.digits(part)
         assert bank.sizes.tolist() == np.bincount(target[digits.split(part)]).tolist()

@@ -259,34 +259,48 @@ def _order(engines: Sequence[OpenVinoEngine]) -> list[str]:
 
 
 def _unite(threads: int, weights: Path, *folders: Path) -> None:
-    """Keep engines as one, if each then answers the same to the last bit."""
+    """Keep engines as one, if that can be, and each then answers the same to the last bit."""
     members = [Shipped(folder, RunnerOptions(weights, threads)) for folder in folders]
-    name = f"openvino-joint-{digest.of_value([member.key for member in members])}"
     if not cache.has_room(max(member.size for member in members)):
         return
+    name = f"openvino-joint-{digest.of_value([member.key for member in members])}"
+    try:
+        _join(name, members)
+        differing = _differing(name, members)
+    except RuntimeError as e:
+        log.warning("%s cannot be one: %s", ", ".join(map(str, folders)), e)
+        differing = True
+    if differing:
+        cache.drop(name)
+        name = ALONE
+    for place, member in enumerate(members):
+        kin.keep(member.key, Seat(name, place))
+    cache.trim()
+
+
+def _join(name: str, members: Sequence[Shipped]) -> None:
     with cache.draft() as draft:
         made = Path(draft) / MODEL
         joint = jointmodel.join(_import(), [member.read() for member in members])
         _import().serialize(joint, made)
-        del joint
         cache.keep(_constants_of(name), made.with_suffix(".bin").read_bytes())
         cache.keep(name, made.read_bytes())
-    compiled = _joint(name, members[0].settings)
-    if compiled is None:
-        return  # it could not be kept
+
+
+def _differing(name: str, members: Sequence[Shipped]) -> bool:
+    """Whether any of these answers otherwise by itself."""
+    joint = _joint(name, members[0].settings)
+    if joint is None:
+        return True
     random = np.random.default_rng(0)
     for place, member in enumerate(members):
-        alone, part = _Request(member.compiled(), None), _Request(compiled, place)
+        alone, part = _Request(member.compiled(), None), _Request(joint, place)
         inputs = alone.example(random)
         answers = part.answer(inputs)
         if any(answers[n].tobytes() != a.tobytes() for n, a in alone.answer(inputs).items()):
             log.warning("%s answers otherwise as a part of %s", member.folder, name)
-            cache.drop(name)
-            name = ALONE
-            break
-    for place, member in enumerate(members):
-        kin.keep(member.key, Seat(name, place))
-    cache.trim()
+            return True
+    return False
 
 
 def _settings(hint: str, threads: int) -> dict[str, Any]:

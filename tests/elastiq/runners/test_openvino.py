@@ -12,6 +12,7 @@ import elastiq
 from elastiq import cache, device, jointmodel, kin
 from elastiq.errands import errands
 from elastiq.errors import EngineError
+from elastiq.jointmodel import join
 from elastiq.protocols import RunnerOptions
 from elastiq.runners import openvino as runner
 
@@ -202,13 +203,23 @@ def test_a_damaged_joint_is_made_again(parts, feed, what):
     assert [engine.seat.place for engine in engines] == [0, 1]
 
 
-def test_engines_that_would_answer_otherwise_stay_alone(parts, engine_folder, feed, monkeypatch):
+def reversed_join(runtime, models):
+    return join(runtime, models[::-1])
+
+
+def failing_join(runtime, models):
+    raise RuntimeError("no branch takes this")
+
+
+@pytest.mark.parametrize("tried", [reversed_join, failing_join])
+def test_engines_that_cannot_be_one_or_would_answer_otherwise_stay_alone(
+    parts, engine_folder, feed, monkeypatch, tried
+):
     folders, opened = parts
     alone = answers(opened(), feed)
     errands().settle()
     shutil.rmtree(cache.folder())
-    join = jointmodel.join
-    monkeypatch.setattr(jointmodel, "join", lambda runtime, models: join(runtime, models[::-1]))
+    monkeypatch.setattr(jointmodel, "join", tried)
     runner._unite(1, engine_folder[1], *folders)
     engines = opened()
     errands().settle()

@@ -70,7 +70,9 @@ class TvmEngine:
         self._machine = relax.VirtualMachine(library, self._device)
         weights = options.weights
         given = [self._tensor(_weight(spec, weights)) for spec in layout.weights]
-        prepared = list(self._machine[PREPARE](given)) if given else []
+        # What this one sets free goes back to the system, and not into a pool for its next run.
+        preparing = relax.VirtualMachine(library, self._device, memory_cfg="naive")
+        prepared = list(preparing[PREPARE](given)) if given else []
         shares = options.share and not layout.gpu
         self._kept = [_in_common(tensor) if shares else Kept(tensor) for tensor in prepared]
         self._weights = [kept.tensor for kept in self._kept]

@@ -3,9 +3,8 @@
     python -m benchmarks tables
 
 The trained Perceiver at five points, FP32, by three backends. `again`: two tables of the same
-engines, in turns, level by level; a cell is an engine at a load. `foretold`: medians at loads that
-are not in the table, against a table that has them. Loads are shares of every core that others
-take.
+engines, one after the other; a cell is an engine at a load. `foretold`: medians at loads that are
+not in the table, against a table that has them. Loads are shares of every core that others take.
 
 `predicted`: the roofline of `cpu-x86`, by its data sheet, against what its engines were measured to
 take here: that Perceiver and one of 42 M parameters (`realistic`), FP32 and INT8, by two backends.
@@ -19,7 +18,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -57,7 +55,10 @@ def run() -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         given = SETTINGS | {"output": str(Path(folder) / "bundle.elastiq")}
         built = pipeline.build(plan(config.read(None, given)), store(), silent(), until="compile")
-        one, other, taken = _twice(built.engines, Path(folder))
+        start = time.perf_counter()
+        one = _table(built.engines, LOADS, Path(folder) / "one")
+        taken = time.perf_counter() - start
+        other = _table(built.engines, LOADS, Path(folder) / "other")
         truth = _table(built.engines, BETWEEN, Path(folder) / "between")
     again = [
         abs(a.latency.p50 / b.latency.p50 - 1) for a, b in zip(one.rows, other.rows, strict=True)
@@ -81,24 +82,6 @@ def run() -> list[Figure]:
         *(figure for name in MODELS for figure in _prediction(name)),
         _streaming(),
     ]
-
-
-def _twice(
-    engines: Sequence[BuiltEngine], folder: Path
-) -> tuple[LatencyTable, LatencyTable, float]:
-    """Two tables, level by level in turns, for the machine drifts; and what the first took."""
-    parts: dict[str, list[LatencyTable]] = {"one": [], "other": []}
-    taken = 0.0
-    for load in LOADS:
-        for name, tables in parts.items():
-            start = time.perf_counter()
-            tables.append(_table(engines, (load,), folder / name))
-            taken += time.perf_counter() - start if name == "one" else 0.0
-    one, other = (
-        replace(tables[0], rows=tuple(row for table in tables for row in table.rows))
-        for tables in parts.values()
-    )
-    return one, other, taken
 
 
 def _prediction(name: str) -> list[Figure]:

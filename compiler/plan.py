@@ -48,11 +48,7 @@ class Plan:
         variants = len(self.points) * len(self.precisions) * len(self.backends)
         int8 = graphs * (2 if self.config.smooth else 1) if "int8" in self.precisions else 0
         engines = graphs * len(self.precisions) * len(self.backends)
-        return graphs + int8 + engines + variants + self._levels + 3
-
-    @property
-    def _levels(self) -> int:
-        return len(self.config.loads) + sum(1 for load in self.config.memory_loads if load)
+        return graphs + int8 + engines + variants + 5
 
 
 def plan(config: Config) -> Plan:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, repeat
+from math import sqrt
 
 import numpy as np
 
@@ -18,16 +20,20 @@ AGREEMENT = 0.10
 GLANCE_RUNS = 20
 ENOUGH_SAMPLES = 200
 ENOUGH_WINDOWS = 20  # in turns: what a machine does besides comes in spells longer than a window
+PARTS = 10  # of all windows in order, by whose medians a drift of the machine shows
+SURE = 0.02  # of a median: its standard error by those parts
+
+Engines = Mapping[str, Callable[[], object]]  # a run of each, by its name
 
 
 def measure(
-    engines: Mapping[str, Callable[[], object]],
+    engines: Engines,
     seconds: float = 2.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Latency]:
     """Measure each engine for at most about `seconds`, in turns so that drift hits all alike."""
     bench = Bench(engines, seconds, clock)
-    for _ in bench.run():
+    for _ in chain(bench.begin(engines), bench.turns(engines)):
         pass
     return {name: taken.latency for name, taken in bench.taken.items()}
 
@@ -63,7 +69,8 @@ class Taken:
     def settled(self) -> bool:
         """Whether no more windows are needed."""
         enough = len(self.windows) >= ENOUGH_WINDOWS
-        return enough and sum(map(len, self.windows)) >= ENOUGH_SAMPLES and _agree(self.windows)
+        enough = enough and sum(map(len, self.windows)) >= ENOUGH_SAMPLES
+        return enough and _agree(self.windows) and _error(self.windows) <= SURE
 
     @property
     def latency(self) -> Latency:
@@ -91,20 +98,32 @@ class Taken:
 
 
 class Bench:
-    """Measures engines in turns. What was measured before, by a process that is gone, counts."""
+    """Measures engines in turns. What was measured before, by a process that is gone, counts.
+
+    The engines themselves are given anew each time: who measures may close them between turns.
+    """
 
     def __init__(
         self,
-        engines: Mapping[str, Callable[[], object]],
+        names: Iterable[str],
         seconds: float,
         clock: Callable[[], float] = time.perf_counter,
         joules: Callable[[], float | None] = lambda: None,
     ) -> None:
-        self._engines = engines
         self._seconds = seconds
         self._clock = clock
         self._joules = joules
-        self.taken = {name: Taken() for name in engines}
+        self.taken = {name: Taken() for name in names}
+
+    @property
+    def begun(self) -> bool:
+        """Whether the first run of every engine is known."""
+        return all(taken.first is not None for taken in self.taken.values())
+
+    @property
+    def done(self) -> bool:
+        """Whether every engine is stable with enough samples, or its time is up."""
+        return not self._waiting()
 
     def take(self, window: Window) -> None:
         """Count a window in."""
@@ -116,37 +135,47 @@ class Bench:
         if window.joules is not None:
             taken.joules.append(window.joules)
 
-    def run(self) -> Iterator[Window]:
-        """Each window that was measured, right after it was."""
-        for name, run in self._engines.items():
-            window = Window(name, (_timed(run, self._clock),), first=True)
-            self.take(window)
-            yield window
-        for run in self._engines.values():
-            for _ in range(WARM_UP_RUNS):
-                run()
-        for name in self._turns():
-            window = self._window(name)
-            self.take(window)
-            yield window
+    def begin(self, engines: Engines) -> Iterator[Window]:
+        """The first run of each engine; then they are warmed up."""
+        for name, run in engines.items():
+            yield self._taken(Window(name, (_timed(run, self._clock),), first=True))
+        warm_up(engines)
 
-    def _turns(self) -> Iterator[str]:
-        """Whose turn it is, until every engine is stable with enough samples, or its time is up."""
-        while waiting := {n: taken for n, taken in self.taken.items() if self._wants(taken)}:
+    def turns(self, engines: Engines, count: int | None = None) -> Iterator[Window]:
+        """Each window that was measured, right after it was: so many for each engine at most."""
+        for _ in repeat(None) if count is None else range(count):
+            waiting = self._waiting()
+            if not waiting:
+                return
             fewest = min(len(taken.windows) for taken in waiting.values())
-            yield from [n for n, taken in waiting.items() if len(taken.windows) == fewest]
+            for name in [n for n, taken in waiting.items() if len(taken.windows) == fewest]:
+                yield self._taken(self._window(name, engines[name]))
+
+    def _waiting(self) -> dict[str, Taken]:
+        return {name: taken for name, taken in self.taken.items() if self._wants(taken)}
 
     def _wants(self, taken: Taken) -> bool:
         return not taken.settled and taken.spent < self._seconds
 
-    def _window(self, name: str) -> Window:
+    def _taken(self, window: Window) -> Window:
+        self.take(window)
+        return window
+
+    def _window(self, name: str, run: Callable[[], object]) -> Window:
         times: list[float] = []
         before = self._joules()
         while len(times) < WINDOW_RUNS or sum(times) < WINDOW_SECONDS:
-            times.append(_timed(self._engines[name], self._clock))
+            times.append(_timed(run, self._clock))
         after = self._joules()
         used = None if before is None or after is None else after - before
         return Window(name, tuple(times), used)
+
+
+def warm_up(engines: Engines) -> None:
+    """Runs that count for nothing."""
+    for run in engines.values():
+        for _ in range(WARM_UP_RUNS):
+            run()
 
 
 def _timed(run: Callable[[], object], clock: Callable[[], float]) -> float:
@@ -158,3 +187,10 @@ def _timed(run: Callable[[], object], clock: Callable[[], float]) -> float:
 def _agree(windows: list[tuple[float, ...]]) -> bool:
     medians = [float(np.median(window)) for window in windows[-AGREEING_WINDOWS:]]
     return len(medians) == AGREEING_WINDOWS and max(medians) <= (1 + AGREEMENT) * min(medians)
+
+
+def _error(windows: list[tuple[float, ...]]) -> float:
+    """The standard error of the median of all runs, as a share of it."""
+    parts = np.array_split([float(np.median(window)) for window in windows], PARTS)
+    medians = [float(np.median(part)) for part in parts]
+    return float(np.std(medians, ddof=1) / sqrt(PARTS) / np.mean(medians))

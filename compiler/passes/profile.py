@@ -1,14 +1,20 @@
-"""Profile: what each engine costs on this device, idle and while other programs take a share."""
+"""Profile: what each engine costs on this device, idle and while other programs take a share.
+
+A machine drifts: within a minute others make it slower by a third, and leave it again. So all
+levels of load have their turns, as all engines have within a level, and what a table says of any of
+them is of the whole time that it took.
+"""
 
 from __future__ import annotations
 
 import json
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,14 +27,15 @@ from elastiq.codec import decode, plain
 from elastiq.footprint import Place, example
 from elastiq.journal import Journal
 from elastiq.latency import CPU, MEMORY, LatencyTable, Row
-from elastiq.measure import Bench, Window
+from elastiq.measure import Bench, Engines, Window, warm_up
 from elastiq.protocols import Engine
 from elastiq.records import TensorSpec
 from elastiq.sensors import cpu
 
-REVISION = 4  # of what this pass makes from the same inputs
+REVISION = 5  # of what this pass makes from the same inputs
 ROWS = "rows.json"
 JOURNAL = "windows.jsonl"  # every window that was measured
+VISIT = 2  # windows of each engine at a level, before it is another level's turn
 LOOK = 1.0  # seconds between two looks at the device: its clocks of load tick in hundredths
 
 
@@ -74,76 +81,117 @@ def profile(
     progress: Progress,
     workshop: Workshop = HERE,
 ) -> LatencyTable:
-    """The latency table of these engines on the device, one level after another."""
-    rows: list[Row] = []
-    engines = tuple({engine.key: engine for engine in engines}.values())
+    """The latency table of these engines on the device."""
     circumstances = workshop.circumstances | {"threads": str(threads)}
-    for level in levels:
-        with progress.task(f"profile at {level}") as task:
-            inputs = {
-                "engines": sorted(engine.identity for engine in engines),
-                "revision": REVISION,
-                "level": plain(level),
-                "seconds": seconds,
-                "circumstances": circumstances,
-            }
-            make = partial(_measured, workshop, engines, level, seconds, threads)
+    rows: list[Row] = []
+    if levels:
+        engines = tuple({engine.key: engine for engine in engines}.values())
+        inputs = {
+            "engines": sorted(engine.identity for engine in engines),
+            "revision": REVISION,
+            "levels": plain(levels),
+            "seconds": seconds,
+            "circumstances": circumstances,
+        }
+        make = partial(_measured, workshop, engines, levels, seconds, threads)
+        with progress.task(f"profile at {', '.join(map(str, levels))}") as task:
             entry, task.cached = store.produce("profile", inputs, make, resumes=True)
-        found = json.loads((entry / ROWS).read_text())
-        rows.extend(decode(Row, row, ROWS) for row in found)
+        rows = [decode(Row, row, ROWS) for row in json.loads((entry / ROWS).read_text())]
     return LatencyTable(workshop.device.name, True, circumstances, tuple(rows))
 
 
 def _measured(
     workshop: Workshop,
     engines: Sequence[Runnable],
-    level: Level,
+    levels: Sequence[Level],
     seconds: float,
     threads: int,
     folder: Path,
 ) -> None:
     notes = workshop.notes(folder)
-    rows = workshop.run(on_device, engines, level, seconds, threads, notes)
+    rows = workshop.run(on_device, engines, levels, seconds, threads, notes)
     (folder / ROWS).write_text(json.dumps(rows))
 
 
 def on_device(
-    engines: Sequence[Runnable], level: Level, seconds: float, threads: int, notes: Path | None
+    engines: Sequence[Runnable],
+    levels: Sequence[Level],
+    seconds: float,
+    threads: int,
+    notes: Path | None,
 ) -> list[dict[str, Any]]:
-    """The rows of these engines at one level, measured in this process, all in turns.
+    """The rows of these engines, measured in this process.
 
     A folder for notes keeps every window: if a process was killed before, this one goes on.
     """
+    names = [built.key for built in engines]
+    with ExitStack() as stack:
+        folder = notes or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        journal = stack.enter_context(Journal(folder / JOURNAL))
+        stays = [_Stay(place, level, names, seconds) for place, level in enumerate(levels)]
+        for note in journal.notes:
+            stays[note["level"]].recall(note)
+        turns = VISIT if len(stays) > 1 else None
+        for stay in stays:
+            if not stay.bench.begun:  # by engines that were not run before
+                with _loaded(engines, threads) as runs:
+                    stay.measure(runs, journal, turns)
+        with ExitStack() as later:
+            runs = {}
+            while waiting := [stay for stay in stays if not stay.bench.done]:
+                if not runs:
+                    runs = later.enter_context(_loaded(engines, threads))
+                    warm_up(runs)
+                for stay in waiting:
+                    stay.measure(runs, journal, turns)
+    return [plain(row) for stay in stays for row in stay.rows()]
+
+
+@contextmanager
+def _loaded(engines: Sequence[Runnable], threads: int) -> Iterator[Engines]:
+    """A run of each engine."""
     with ExitStack() as stack:
         runs = {}
         for built in engines:
-            engine = built.load(threads)
-            stack.callback(engine.close)
-            feed = example(built.inputs)
-            runs[built.key] = lambda engine=engine, feed=feed: engine(feed)
-        folder = notes or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        journal = stack.enter_context(Journal(folder / JOURNAL))
-        stack.enter_context(Burner(level.load, streams=level.pressure == MEMORY))
+            engine = stack.enter_context(closing(built.load(threads)))
+            runs[built.key] = partial(engine, example(built.inputs))
+        yield runs
+
+
+class _Stay:
+    """What was measured at one level, in all its turns."""
+
+    def __init__(self, place: int, level: Level, names: Sequence[str], seconds: float) -> None:
+        self._place = place
+        self._level = level
         # What a counter of the whole device says of a level with burners is mostly theirs.
-        meter = energy.meter() if not level.load else energy.Meter([])
-        bench = Bench(runs, seconds, joules=meter.joules)
-        seen = _Seen()
-        for note in journal.notes:
-            if "window" in note:
-                bench.take(decode(Window, note["window"], JOURNAL))
-            else:
-                seen.looks.append(note["look"])
-        seen.begin()
-        for window in bench.run():
-            journal.note({"window": plain(window)})
-            if seen.due:
-                journal.note({"look": seen.look()})
-        journal.note({"look": seen.look()})
-    # What the dispatcher's own sensor saw, not what was asked for: the machine had other work
-    # too, and a busy kernel gives a burner less than it wants.
-    load = seen.mean("others")
-    return [
-        plain(
+        meter = energy.Meter([]) if level.load else energy.meter()
+        self.bench = Bench(names, seconds, joules=meter.joules)
+        self._seen = _Seen()
+
+    def recall(self, note: dict[str, Any]) -> None:
+        """Count in what was noted before."""
+        if "window" in note:
+            self.bench.take(decode(Window, note["window"], JOURNAL))
+        else:
+            self._seen.looks.append(note["look"])
+
+    def measure(self, runs: Engines, journal: Journal, turns: int | None) -> None:
+        """Some turns of each engine that wants them, after its first run."""
+        with Burner(self._level.load, streams=self._level.pressure == MEMORY):
+            self._seen.begin()
+            first = () if self.bench.begun else self.bench.begin(runs)
+            for window in chain(first, self.bench.turns(runs, turns)):
+                journal.note({"level": self._place, "window": plain(window)})
+                if self._seen.due:
+                    journal.note({"level": self._place, "look": self._seen.look()})
+            journal.note({"level": self._place, "look": self._seen.look()})
+
+    def rows(self) -> list[Row]:
+        # What the dispatcher's own sensor saw, not what was asked for: the machine had other work
+        # too, and a busy kernel gives a burner less than it wants.
+        load, level = self._seen.mean("others"), self._level
+        return [
             Row(
                 key,
                 round(level.load if load is None else load, 2),
@@ -151,12 +199,11 @@ def on_device(
                 level.pressure,
                 taken.spread,
                 taken.energy,
-                seen.mean("clock"),
-                seen.mean("temperature"),
+                self._seen.mean("clock"),
+                self._seen.mean("temperature"),
             )
-        )
-        for key, taken in bench.taken.items()
-    ]
+            for key, taken in self.bench.taken.items()
+        ]
 
 
 @dataclass

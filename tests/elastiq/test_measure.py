@@ -34,6 +34,13 @@ class Machine:
         self.order.append(name)
         self.now += next(self.costs[name])
 
+    def bench(self, seconds=2.0, joules=lambda: None):
+        return Bench(self.costs, seconds, lambda: self.now, joules)
+
+    def whole(self, bench):
+        """All windows that a bench takes."""
+        return itertools.chain(bench.begin(self.engines()), bench.turns(self.engines()))
+
     def measure(self, seconds=2.0):
         return measure(self.engines(), seconds, clock=lambda: self.now)
 
@@ -78,10 +85,32 @@ def test_a_restless_engine_is_marked_and_does_not_hang():
     assert found.samples > 0
 
 
+def test_a_drift_is_measured_for_longer_than_steady_runs():
+    """Slower by a third for some windows, and fast again: three windows agree all the time."""
+    spells = itertools.cycle([0.001] * 300 + [0.0013] * 300)
+    drifting = Machine(e=spells).measure(seconds=20)["e"]
+    steady = Machine(e=0.001).measure(seconds=20)["e"]
+    assert steady.samples < drifting.samples
+    assert steady.stable and drifting.stable
+
+
+def test_so_many_turns_at_a_time():
+    machine = Machine(a=0.001, b=0.001)
+    bench = machine.bench()
+    list(bench.begin(machine.engines()))
+    for visit in range(1, 4):
+        assert [window.engine for window in bench.turns(machine.engines(), 2)] == ["a", "b"] * 2
+        assert len(bench.taken["a"].windows) == 2 * visit
+        assert not bench.done
+    list(bench.turns(machine.engines()))
+    assert bench.done
+    assert not list(bench.turns(machine.engines(), 2))
+
+
 def test_the_spread_is_that_of_the_middle_half():
     machine = Machine(e=[0.001, 0.002, 0.003, 0.004, 0.005])
-    bench = Bench(machine.engines(), 2.0, lambda: machine.now)
-    list(bench.run())
+    bench = machine.bench()
+    list(machine.whole(bench))
     assert bench.taken["e"].spread == pytest.approx(0.002, rel=0.1)
     assert bench.taken["e"].energy is None
 
@@ -93,27 +122,27 @@ def test_energy_is_that_of_an_engines_own_windows():
     def joules():
         return sum(used[name] for name in machine.order)
 
-    bench = Bench(machine.engines(), 2.0, lambda: machine.now, joules)
-    list(bench.run())
+    bench = machine.bench(joules=joules)
+    list(machine.whole(bench))
     assert {n: taken.energy for n, taken in bench.taken.items()} == pytest.approx(used)
 
 
 def test_what_a_killed_process_measured_counts_and_turns_stay_even():
     machine = Machine(a=0.001, b=0.001, c=0.001)
-    before = Bench(machine.engines(), 2.0, lambda: machine.now)
-    kept = list(itertools.islice(before.run(), 3 + 7))  # a in the midst of a third turn
-    again = Bench(machine.engines(), 2.0, lambda: machine.now)
+    before = machine.bench()
+    kept = list(itertools.islice(machine.whole(before), 3 + 7))  # a in the midst of a third turn
+    again = machine.bench()
     for window in kept:
         again.take(window)
-    seen = [window for window in again.run() if not window.first]
+    seen = list(again.turns(machine.engines()))
     assert [window.engine for window in seen[:5]] == ["b", "c", "a", "b", "c"]
     assert {len(taken.windows) for taken in again.taken.values()} == {(len(seen) + 7) // 3}
 
 
 def test_the_first_run_of_all_is_kept():
     machine = Machine(e=itertools.chain([0.5], itertools.repeat(0.001)))
-    bench = Bench(machine.engines(), 2.0, lambda: machine.now)
+    bench = machine.bench()
     bench.take(Window("e", (0.7,), first=True))
     bench.take(Window("e", (0.001,) * WINDOW_RUNS))
-    list(bench.run())
+    list(machine.whole(bench))
     assert bench.taken["e"].latency.first_run == 0.7

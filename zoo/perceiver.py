@@ -214,6 +214,8 @@ class ElasticPerceiver:
 class DigitsPerceiver(ElasticPerceiver):
     """The trained Perceiver that says which digit occurs most often on a canvas."""
 
+    tested: int | None = None  # canvases of the test set; None: all
+
     def __init__(self, checkpoint: Path = CHECKPOINT) -> None:
         super().__init__(SMALL)
         if not checkpoint.exists():
@@ -229,9 +231,10 @@ class DigitsPerceiver(ElasticPerceiver):
     def evaluate(self, predict: Callable[[Arrays], Arrays]) -> np.ndarray:
         """1 where `predict` is right and 0 where it is wrong, for each canvas of the test set."""
         test = digits.test_set()
+        images, labels = test.image[: self.tested].split(100), test.label[: self.tested].split(100)
         scores = [
             predict({"image": image.numpy()})["logits"].argmax(1) == label.numpy()
-            for image, label in zip(test.image.split(100), test.label.split(100), strict=True)
+            for image, label in zip(images, labels, strict=True)
         ]
         return np.concatenate(scores).astype(np.float64)
 

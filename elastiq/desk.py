@@ -105,24 +105,43 @@ class Desk:
         """Queue a request to be answered within `deadline` seconds, at the point that the policy
         chooses, unless it wants a certain `point`, or at least a score. Raises QueueFull, and
         SessionLost for a session that is over."""
-        if deadline is not None and isnan(deadline):
-            raise ElastiqError("the deadline is not a number of seconds")
-        if priority not in PRIORITIES:
-            raise ElastiqError(f"there is no priority {priority}: 1 is served first, 3 last")
         now = self._clock()
-        expires = None if deadline is None else now + deadline
-        memory = None if session is None else self._remembering().find(session)
-        if point is not None or least_score:
-            if session is not None:
-                raise ElastiqError("a session stays at the point where it began: it asks for none")
-            self._dispatcher.reaches(point, least_score)
-        if session is not None and priority != NORMAL:
-            raise ElastiqError("a session's requests keep their order: they have no priority")
         request = Request(
-            inputs, now, expires, Future(), session, memory, point, least_score, priority
+            inputs,
+            now,
+            None if deadline is None else now + deadline,
+            Future(),
+            session,
+            None if session is None else self._remembering().find(session),
+            point,
+            least_score,
+            priority,
         )
+        self._check(request)
+        self._admit(request, deadline)
+        return request.future
+
+    def _check(self, request: Request) -> None:
+        """Refuse what nobody can be given."""
+        if request.expires is not None and isnan(request.expires):
+            raise ElastiqError("the deadline is not a number of seconds")
+        if request.priority not in PRIORITIES:
+            raise ElastiqError(
+                f"there is no priority {request.priority}: 1 is served first, 3 last"
+            )
+        if request.session is None:
+            if request.choosy:
+                self._dispatcher.reaches(request.point, request.least_score)
+        elif request.point is not None or request.least_score:
+            raise ElastiqError("a session stays at the point where it began: it asks for none")
+        elif request.priority != NORMAL:
+            raise ElastiqError("a session's requests keep their order: they have no priority")
+
+    def _admit(self, request: Request, deadline: float | None) -> None:
+        """Let it into the line, if need be for one that is too late, or that matters less."""
         missed: list[Request] = []
         displaced = None
+        now = request.arrived
         try:
             with self._changed:
                 if self._closed:
@@ -130,8 +149,10 @@ class Desk:
                 self._follow(now, deadline)
                 if self._queue.full:
                     missed = self._queue.take_gone(now)
-                if self._queue.full and (displaced := self._queue.take_lesser(priority)) is None:
-                    raise QueueFull(f"{self._limit} requests are waiting already. Try later.")
+                if self._queue.full:
+                    displaced = self._queue.take_lesser(request.priority)
+                    if displaced is None:
+                        raise QueueFull(f"{self._limit} requests are waiting already. Try later.")
                 self._queue.add(request)
                 self._changed.notify()
         finally:
@@ -140,7 +161,6 @@ class Desk:
                 late.refuse(now)
         if displaced is not None and displaced.claim():
             settle(displaced, QueueFull("others of a higher priority wait. Try later."))
-        return request.future
 
     def offer(self, point: PointRecord) -> None:
         """Let the dispatcher choose one more point from now on."""

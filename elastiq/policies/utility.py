@@ -42,7 +42,7 @@ class Utility:
     time. Where runs together come near to `watts`, energy has a price as well, as high as it takes.
     """
 
-    stay: float = 0.02
+    stay: float = 0.01
     watts: float = inf
     name = "utility"
     _worth: Worth = field(default_factory=Worth, init=False, repr=False, compare=False)

@@ -36,7 +36,7 @@ def test_links_lead_somewhere(page):
         assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
-def test_the_readmes_commands_run_as_they_stand(tmp_path, store_folder):
+def test_the_readmes_commands_run_as_they_stand(tmp_path, elastiq):
     """In a folder of their own, one after another, as a reader would type them.
 
     With the backends that the README installs: there may be more of them here. The two cheapest of
@@ -46,18 +46,8 @@ def test_the_readmes_commands_run_as_they_stand(tmp_path, store_folder):
         'backends = ["onnxruntime", "openvino"]\npoints = ["queries=4,8"]\nprofile_seconds = 0.2\n'
     )
     for line in commands(ROOT / "README.md"):
-        words = shlex.split(line)
-        done = subprocess.run(
-            [sys.executable, "-m", "compiler.cli", *words[1:]],
-            cwd=tmp_path,
-            env={
-                **os.environ,
-                "ELASTIQ_STORE": str(store_folder),
-                "PYTHONPATH": str(ROOT),
-            },
-            capture_output=True,
-            text=True,
-        )
+        _, *words = shlex.split(line)
+        done = elastiq(*words, cwd=tmp_path)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
     assert (tmp_path / "perceiver.elastiq" / "manifest.json").exists()
     assert "<svg" in (tmp_path / "report.html").read_text()

@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
+# One more than cores: tests wait for processes and servers.
+WORKERS := $(shell $(PYTHON) -c "import os; print(1 + (os.cpu_count() or 1))")
 export ELASTIQ_STORE ?= $(CURDIR)/$(DEMO)/store
 
 .PHONY: demo test arm64 lint bench wheel clean
@@ -14,7 +16,7 @@ demo: $(VENV)/.demo
 	$(BIN)/elastiq report $(DEMO)/perceiver.elastiq --replay $(DEMO)/burst.json -o $(DEMO)/report.html
 
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 arm64: $(VENV)/.dev
 	$(BIN)/python -m tests.arm64 $(DEMO)/arm64

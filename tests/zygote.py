@@ -24,7 +24,6 @@ AHEAD = (
     "compiler.source",
     "compiler.passes.quantize",
     "onnxruntime",
-    "sklearn.datasets",
     "torch.export._trace",
     "torch.onnx._internal.exporter._compat",
 )

@@ -15,7 +15,7 @@ from elastiq.latency import Latency
 WARM_UP_RUNS = 5
 WINDOW_RUNS = 10
 WINDOW_SECONDS = 0.05
-AGREEING_WINDOWS = 3
+AGREEING = 3  # parts, at the end
 AGREEMENT = 0.10
 GLANCE_RUNS = 20
 ENOUGH_SAMPLES = 200
@@ -185,12 +185,19 @@ def _timed(run: Callable[[], object], clock: Callable[[], float]) -> float:
 
 
 def _agree(windows: list[tuple[float, ...]]) -> bool:
-    medians = [float(np.median(window)) for window in windows[-AGREEING_WINDOWS:]]
-    return len(medians) == AGREEING_WINDOWS and max(medians) <= (1 + AGREEMENT) * min(medians)
+    """Whether the last parts do."""
+    medians = _parts(windows)[-AGREEING:]
+    return len(medians) == AGREEING and max(medians) <= (1 + AGREEMENT) * min(medians)
 
 
 def _error(windows: list[tuple[float, ...]]) -> float:
     """The standard error of the median of all runs, as a share of it."""
-    parts = np.array_split([float(np.median(window)) for window in windows], PARTS)
-    medians = [float(np.median(part)) for part in parts]
-    return float(np.std(medians, ddof=1) / sqrt(PARTS) / np.mean(medians))
+    medians = _parts(windows)
+    return float(np.std(medians, ddof=1) / sqrt(len(medians)) / np.mean(medians))
+
+
+def _parts(windows: list[tuple[float, ...]]) -> list[float]:
+    """The medians of windows, or of as many of them together as make no more than `PARTS`."""
+    medians = [float(np.median(window)) for window in windows]
+    parts = np.array_split(medians, min(PARTS, len(medians)) or 1)
+    return [float(np.median(part)) for part in parts if len(part)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from elastiq.measure import (
-    AGREEING_WINDOWS,
+    AGREEING,
     ENOUGH_SAMPLES,
     WARM_UP_RUNS,
     WINDOW_RUNS,
@@ -74,7 +74,7 @@ def test_engines_take_turns():
     bench.measure()
     after = bench.order[2 + 2 * WARM_UP_RUNS :]
     turns = [name for name, _ in itertools.groupby(after)]
-    assert len(turns) >= 2 * AGREEING_WINDOWS
+    assert len(turns) >= 2 * AGREEING
     assert turns == ["a", "b"] * (len(turns) // 2)
 
 

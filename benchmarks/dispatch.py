@@ -54,7 +54,7 @@ from elastiq.traffic import Traffic
 
 REQUESTS = 2000  # of a simulated scene
 SECONDS = 3.0  # of a real one
-WIDE_SECONDS = 8.0
+WIDE_SECONDS = 6.0
 DEADLINE = 2.0
 LOADS = (0.5, 1.0, 2.0, 4.0)
 SPREADS = (2.0, 4.0, 8.0)

@@ -15,13 +15,13 @@ from elastiq.latency import Latency
 WARM_UP_RUNS = 5
 WINDOW_RUNS = 10
 WINDOW_SECONDS = 0.05
-AGREEING = 3  # parts, at the end
+AGREEING = 3  # parts of all windows in order, whose medians must come to the same
 AGREEMENT = 0.10
 GLANCE_RUNS = 20
 ENOUGH_SAMPLES = 200
 ENOUGH_WINDOWS = 20  # in turns: what a machine does besides comes in spells longer than a window
-PARTS = 10  # of all windows in order, by whose medians a drift of the machine shows
-SURE = 0.02  # of a median: its standard error by those parts
+PARTS = 10  # of them, by which it is known how sure a median is
+SURE = 0.02  # of a median: its standard error
 
 Engines = Mapping[str, Callable[[], object]]  # a run of each, by its name
 
@@ -185,19 +185,18 @@ def _timed(run: Callable[[], object], clock: Callable[[], float]) -> float:
 
 
 def _agree(windows: list[tuple[float, ...]]) -> bool:
-    """Whether the last parts do."""
-    medians = _parts(windows)[-AGREEING:]
+    medians = _parts(windows, AGREEING)
     return len(medians) == AGREEING and max(medians) <= (1 + AGREEMENT) * min(medians)
 
 
 def _error(windows: list[tuple[float, ...]]) -> float:
     """The standard error of the median of all runs, as a share of it."""
-    medians = _parts(windows)
+    medians = _parts(windows, PARTS)
     return float(np.std(medians, ddof=1) / sqrt(len(medians)) / np.mean(medians))
 
 
-def _parts(windows: list[tuple[float, ...]]) -> list[float]:
-    """The medians of windows, or of as many of them together as make no more than `PARTS`."""
+def _parts(windows: list[tuple[float, ...]], count: int) -> list[float]:
+    """The medians of so many parts of the windows, or of each window where there are fewer."""
     medians = [float(np.median(window)) for window in windows]
-    parts = np.array_split(medians, min(PARTS, len(medians)) or 1)
+    parts = np.array_split(medians, min(count, len(medians)) or 1)
     return [float(np.median(part)) for part in parts if len(part)]

@@ -18,6 +18,7 @@ LIKELY = float(CHANCES[0] + CHANCES[1])
 SHORTEST, LONGEST_GIVEN = 1e-6, 1e6  # seconds
 GIVEN_STEP = 0.2  # of the logarithm of the time given: such times are alike
 PLANS = 256  # kept
+ALONE = 0.5  # of the reasons to stay at a point, where nobody waits behind
 NONE_FITS = -1
 WORDS = "worth most to all: {:.1f} ms left, {} behind, one arriving every {:.2f} ms"
 LATE = "the fastest: none is in time within {:.1f} ms"
@@ -42,7 +43,7 @@ class Utility:
     time. Where runs together come near to `watts`, energy has a price as well, as high as it takes.
     """
 
-    stay: float = 0.01
+    stay: float = 0.02
     watts: float = inf
     name = "utility"
     _worth: Worth = field(default_factory=Worth, init=False, repr=False, compare=False)
@@ -223,6 +224,8 @@ class _Plan:
         left_here = left - waking
         left_there = left_here - shifting
         best, highest = NONE_FITS, -inf
+        if waiting == 1:
+            stay *= ALONE
         for known in self.costs.known if waiting > 1 else self.costs.for_one:
             index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes, more = (
                 known

@@ -51,6 +51,8 @@ def find(name: str) -> bytes | None:
 
 def pack(made: Path) -> bytes:
     """Keep the tensors that ONNX Runtime wrote into a folder; the model that refers to them."""
+    if not (made / DATA).exists():  # all are so small that they stayed in the model
+        return (made / MODEL).read_bytes()
     data = (made / DATA).open("rb")
     with data, mmap.mmap(data.fileno(), 0, access=mmap.ACCESS_READ) as whole:
         return onnxfile.relocate((made / MODEL).read_bytes(), functools.partial(_move, whole))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import elastiq
-from elastiq import cache
+from elastiq import cache, packing
 from elastiq.packing import PREFIX
 
 BACKEND = "onnxruntime"
@@ -154,3 +154,9 @@ def test_a_process_that_ends_early_leaves_nothing_half_made(tiny_bundle):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert not files("")
+
+
+def test_a_model_of_small_weights_only_is_kept_as_it_is(tmp_path):
+    """ONNX Runtime writes no file of weights beside it then."""
+    (tmp_path / packing.MODEL).write_bytes(b"a model")
+    assert packing.pack(tmp_path) == b"a model"

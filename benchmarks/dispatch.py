@@ -12,7 +12,7 @@ Some of these are sent for real, in turns, to all contenders; the grid is simula
 table, through the same queue and policies. Where a simulation is held against a real replay, it is
 told what a rehearsal found runs to take beside the table: cold caches, threads that wake others.
 
-`wide` is the same Perceiver at the cost of a model that one would deploy: a run takes tens of
+`wide` is the same Perceiver at a cost nearer to that of a deployed model: a run takes 3 to 17
 milliseconds and not half of one, so that what Python and cold caches add hardly counts, and a
 sender that is a millisecond late is not a third of a deadline late. Its points take one request.
 

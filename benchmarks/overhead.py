@@ -23,6 +23,7 @@ from elastiq.policies import policy
 from elastiq.protocols import Arrays
 from elastiq.records import PointRecord, StageRecord
 from elastiq.requests import Done
+from elastiq.rhythm import Rhythm
 from elastiq.worker import Worker
 
 ROUNDS = 20
@@ -59,7 +60,7 @@ def choosing(waiting: int, load: Callable[[], Load | float]) -> Callable[[], flo
 
     def once() -> float:
         start = time.perf_counter()
-        choice = chooser.decide(slacks, 0.02, 0.06)
+        choice = chooser.decide(slacks, Rhythm(0.02, given=0.06))
         chooser.learn(choice, next(noise) * choice.predicted / choice.factor)
         return time.perf_counter() - start
 

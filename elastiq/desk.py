@@ -20,14 +20,11 @@ from elastiq.load import Load
 from elastiq.protocols import Arrays
 from elastiq.records import PointRecord
 from elastiq.requests import NORMAL, PRIORITIES, Answer, Execute, Request, settle
+from elastiq.rhythm import Listener, Rhythm
 from elastiq.sessions import Session, Sessions
 
 LIMIT = 64
 LOOK_AHEAD = 16  # requests behind the first whose deadlines the dispatcher is told
-PACE_OVER = 16  # arrivals
-PACE_PAUSE = 12.0  # times the pace: what a longer gap counts as, so that a burst is still known
-# for one after a silence. Simulations of uneven arrivals lose by less and by more
-LEAST_GAP = 1e-5  # seconds, so that a pace of nothing can recover
 BETWEEN = 4  # requests served without a moment to think, where others wait always
 PROBE = 0.25  # seconds without an answer, after which a prediction is put to the test
 
@@ -54,9 +51,7 @@ class Desk:
         self._limit = limit
         self._clock = clock
         self._queue = Line(limit)
-        self._last_arrival: float | None = None
-        self._pace: float | None = None
-        self._given: float | None = None
+        self._listener = Listener()
         self._last_run = -inf
         self._served = 0
         self._changed = threading.Condition()
@@ -146,7 +141,7 @@ class Desk:
             with self._changed:
                 if self._closed:
                     raise WorkerClosed("the worker is closed and takes no more requests")
-                self._follow(now, deadline)
+                self._listener.hear(now, deadline)
                 if self._queue.full:
                     missed = self._queue.take_gone(now)
                 if self._queue.full:
@@ -189,20 +184,20 @@ class Desk:
                 self._changed.wait()
             request = self._queue.take()
             now = self._clock()
-            slacks, pace = self._slacks(request, now), self._pace
+            slacks, rhythm = self._slacks(request, now), self._listener.rhythm
         if request.expired(now):
             request.refuse(now)
         elif request.claim():
-            self._answer(request, slacks, pace, now)
+            self._answer(request, slacks, rhythm, now)
         return True
 
     def _answer(
-        self, request: Request, slacks: list[float | None], pace: float | None, begun: float
+        self, request: Request, slacks: list[float | None], rhythm: Rhythm, begun: float
     ) -> None:
         batch = [request]
         try:
             memory = None if request.session is None else self._recall(request)
-            choice = self._choose(request, memory, slacks, pace)
+            choice = self._choose(request, memory, slacks, rhythm)
             start = self._clock()
             if self._hopeless(request, choice, start):
                 self._give_up(request, memory, choice, start)
@@ -236,20 +231,21 @@ class Desk:
         request: Request,
         memory: Memory | None,
         slacks: list[float | None],
-        pace: float | None,
+        rhythm: Rhythm,
     ) -> Choice:
-        given = None if request.expires is None else self._given
+        if request.expires is None:
+            rhythm = rhythm._replace(given=None)
         if memory is None:
-            choice = self._dispatcher.decide(slacks, pace, given, held=request.point)
+            choice = self._dispatcher.decide(slacks, rhythm, held=request.point)
             if choice.option.score >= request.least_score:
                 return choice
             enough = self._dispatcher.cheapest(request.least_score)
-            return self._dispatcher.decide(slacks, pace, given, held=enough)
+            return self._dispatcher.decide(slacks, rhythm, held=enough)
         kind = memory.kind(request.inputs)
         if memory.point is None:
             # A session stays at its point, so the costliest request to come must fit there too.
-            memory.point = self._dispatcher.decide(slacks, pace, given, memory.costliest).point
-        return self._dispatcher.decide(slacks, pace, given, kind, memory.point)
+            memory.point = self._dispatcher.decide(slacks, rhythm, memory.costliest).point
+        return self._dispatcher.decide(slacks, rhythm, kind, memory.point)
 
     def _give_up(self, request: Request, memory: Memory | None, choice: Choice, now: float) -> None:
         """No time for an answer: a session has its last one, all others are refused."""
@@ -309,20 +305,6 @@ class Desk:
             elif request.expires > now and not request.future.cancelled():
                 slacks.append(request.expires - now)
         return slacks
-
-    def _follow(self, now: float, deadline: float | None) -> None:
-        """Keep the mean time between arrivals lately, and the mean time that they are given."""
-        if self._last_arrival is not None:
-            gap = now - self._last_arrival
-            if self._pace is None:
-                self._pace = gap
-            else:  # one long pause says little of what comes in a burst
-                gap = min(gap, PACE_PAUSE * self._pace + LEAST_GAP)
-                self._pace += (gap - self._pace) / PACE_OVER
-        self._last_arrival = now
-        if deadline is not None and 0.0 < deadline < inf:
-            usual = deadline if self._given is None else self._given
-            self._given = usual + (deadline - usual) / PACE_OVER
 
 
 def _hopeless_words(choice: Choice) -> str:

@@ -14,6 +14,7 @@ from elastiq.latency import LatencyTable
 from elastiq.load import Load
 from elastiq.policies import Decision, Option, Policy, Situation, Thinking
 from elastiq.records import WHOLE, PointRecord
+from elastiq.rhythm import Rhythm
 from elastiq.spending import Spending
 
 RENEWED = 0.01  # seconds for which what is known of the device is good: clocks jump within some
@@ -22,10 +23,12 @@ FACTOR_STEP = 0.04
 EXCESS_STEP = 0.04
 EXTRA_STEP = 0.05  # of the fastest run
 PACE_STEP = 0.3  # of its logarithm
+SOON_STEP = 0.125  # of all gaps
 GIVEN_STEP = 0.1  # likewise
 SHORTEST = 1e-6  # seconds between arrivals, and to be given
 KEPT = 256  # situations whose options are kept
 HELD = "where its session began"
+UNHEARD = Rhythm()
 PAUSE = 1e-3  # seconds without a run, after which caches are cold and cores asleep
 
 
@@ -117,8 +120,7 @@ class _Known(NamedTuple):
     added: float
     excess: float
     overhead: float
-    pace: float | None
-    given: float | None
+    rhythm: Rhythm
     waking: float
     shifting: float
     watts: float
@@ -153,7 +155,7 @@ class Dispatcher:
         self._measured: dict[tuple[str, float], tuple[Option, ...]] = {}
         self._corrected: dict[tuple[float, ...], dict[str, tuple[Option, ...]]] = {}
         self._along: dict[tuple[int, float, tuple[str, ...]], float] = {}
-        self._known = _Known(0.0, 0.0, 1.0, 0.0, 0.0, 0.0, None, None, 0.0, 0.0, 0.0)
+        self._known = _Known(0.0, 0.0, 1.0, 0.0, 0.0, 0.0, UNHEARD, 0.0, 0.0, 0.0)
         self._options: dict[str, tuple[Option, ...]] = {}  # by kind of request
         self._renewed = -inf
         self._current: int | None = None
@@ -189,33 +191,33 @@ class Dispatcher:
     def decide(
         self,
         slacks: Sequence[float | None] = (None,),
-        pace: float | None = None,
-        given: float | None = None,
+        rhythm: Rhythm = UNHEARD,
         kind: str = WHOLE,
         held: str | None = None,
     ) -> Choice:
         """Choose for the first request; `slacks` are the seconds left to it and to those behind it.
 
-        `pace` is the mean time between arrivals lately, `given` the time they had when they came.
-        A request that is `held` to a point is only looked at: how long it will take there.
-        A choice binds to nothing: only what ran, and was learnt, changes the next one.
+        `rhythm` is that of arrivals lately. A request that is `held` to a point is only looked at:
+        how long it will take there. A choice binds to nothing: only what ran, and was learnt,
+        changes the next one.
         """
         now = self._clock()
         if self._offered:
             self._adopt()
         if now - self._renewed > RENEWED:
-            self._renew(now, pace, given)
-        load, _, factor, added, _, overhead, lately, usual, waking, shifting, watts = self._known
+            self._renew(now, rhythm)
+        load, level, factor, added, _, overhead, lately, waking, shifting, watts = self._known
         rested = now - self._ended > PAUSE
         situation = Situation(
-            self._known.level,
+            level,
             tuple(slacks),
             self._current,
-            lately,
-            given and (usual or given),
+            lately.pace,
+            rhythm.given and (lately.given or rhythm.given),
             waking if rested else 0.0,
             shifting,
             watts,
+            lately.soon,
         )
         options = self._options.get(kind) or self._of_kind(kind)
         if held is None:
@@ -255,7 +257,7 @@ class Dispatcher:
             kept.clear()
         self._renewed = -inf
 
-    def _renew(self, now: float, pace: float | None, given: float | None) -> None:
+    def _renew(self, now: float, rhythm: Rhythm) -> None:
         """Look at the load, at the arrivals, and at what was learnt, anew.
 
         In steps, and only where something moved by one: the same few situations come back, and what
@@ -271,8 +273,7 @@ class Dispatcher:
             _steady(extra, self._correction.added, before.added),
             _steady(EXCESS_STEP, self._correction.excess, before.excess),
             _steady(extra, self._beside.seconds, before.overhead),
-            _steady_ratio(PACE_STEP, pace, before.pace),
-            _steady_ratio(GIVEN_STEP, given, before.given) or before.given,
+            _steady_rhythm(rhythm, before.rhythm),
             _steady(extra, self._waking.seconds, before.waking),
             _steady(extra, self._shifting.seconds, before.shifting),
             self._spending.watts,
@@ -358,6 +359,14 @@ def _steady(step: float, value: float, used: float | None) -> float:
     if used is not None and abs(value - used) < step:
         return used
     return round(value / step) * step
+
+
+def _steady_rhythm(rhythm: Rhythm, used: Rhythm) -> Rhythm:
+    return Rhythm(
+        _steady_ratio(PACE_STEP, rhythm.pace, used.pace),
+        _steady(SOON_STEP, rhythm.soon, used.soon),
+        _steady_ratio(GIVEN_STEP, rhythm.given, used.given) or used.given,
+    )
 
 
 def _steady_ratio(step: float, value: float | None, used: float | None) -> float | None:

@@ -1,10 +1,10 @@
 """What requests yet to come are worth to a server, by how long the first of them has waited.
 
-One server, first come first served, arrivals at random: at the end of each run, all that matters is
-how long the next request has waited (which tells how many wait behind it), and which point ran. The
-points form a Markov decision process over both; its value, found once per situation and kept, tells
-what the time that a run takes would have earned, and what a change of points costs those who come
-after it.
+One server, first come first served, arrivals as uneven as they are: at the end of each run, all
+that matters is how long the next request has waited (which tells how many wait behind it), and
+which point ran. The points form a Markov decision process over both; its value, found once per
+situation and kept, tells what the time that a run takes would have earned, and what a change of
+points costs those who come after it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from math import exp, log
 
 import numpy as np
 
+from elastiq import gaps
 from elastiq.policies import Option
+from elastiq.rhythm import AT_RANDOM
 
 CHANCES = np.array((0.5, 0.4, 0.1))  # of a run as long as the p50, the p90 and the p99
 HORIZON = 0.99  # what the next request counts, beside this one: about a hundred of them matter
@@ -24,6 +26,8 @@ STATES = 18
 CELLS = 180  # of `LONGEST`, for looking up what was found
 STEP = 0.3  # situations that differ by less, as logarithms, are one
 SHIFT_STEP = 0.2  # of what a change of points costs, as a share of an average run
+SOON_STEP = 0.125
+RARELY = 1e-3
 RAREST, FASTEST = 8.0, 0.02  # bounds of the time between arrivals, in times that one is given
 KEPT = 4096  # situations
 ROUNDS = 200
@@ -39,9 +43,9 @@ TO_CELLS = np.array(  # from values by wait to values by cell
     ]
 )
 
-# Scores, requests that runs take, how slow points are, how far apart, how rare requests are, what a
-# change of points costs.
-Key = tuple[tuple[float, ...], tuple[int, ...], int, int, int, int]
+# Scores, requests that runs take, how slow points are, how far apart, how rare requests are and how
+# many come soon after others, what a change of points costs.
+Key = tuple[tuple[float, ...], tuple[int, ...], int, int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -75,11 +79,16 @@ class Worth:
         self._wanted: tuple[Key, Solving] | None = None
 
     def __call__(
-        self, options: tuple[Option, ...], given: float, pace: float, shifting: float
+        self,
+        options: tuple[Option, ...],
+        given: float,
+        pace: float,
+        shifting: float,
+        soon: float = AT_RANDOM,
     ) -> tuple[Values, bool]:
         """What follows a run is worth, and whether that was found for a situation like this one.
 
-        `pace` is the mean time between arrivals.
+        `pace` is the mean time between arrivals, of which a share come `soon` after another.
         """
         means = [o.mean for o in options]
         cost, scores, takes = (
@@ -89,7 +98,8 @@ class Worth:
         )
         slow, rare = _level(cost / given), _level(min(RAREST, max(FASTEST, pace / given)))
         shift = round(shifting * len(options) / cost / SHIFT_STEP)
-        key = scores, takes, slow, _level(min(means) / max(means)), rare, shift
+        often = round((soon - AT_RANDOM) / SOON_STEP)
+        key = scores, takes, slow, _level(min(means) / max(means)), rare, often, shift
         found, latest = self._solved.get(key), self._latest
         if found is None:
             if latest is not None and len(latest.states) != len(options):
@@ -100,6 +110,7 @@ class Worth:
                 cost / exp(STEP * slow),
                 exp(STEP * rare),
                 SHIFT_STEP * shift,
+                AT_RANDOM + SOON_STEP * often,
                 None if latest is None else latest.states,
             )
             if latest is not None:
@@ -138,10 +149,11 @@ def solve(
     given: float,
     rarity: float,
     shift: float,
+    soon: float = AT_RANDOM,
     begin: np.ndarray | None = None,
 ) -> Values:
     """All steps at once."""
-    return _last(steps(options, given, rarity, shift, begin))
+    return _last(steps(options, given, rarity, shift, soon, begin))
 
 
 def _last(solving: Solving) -> Values:
@@ -157,14 +169,17 @@ def steps(
     given: float,
     rarity: float,
     shift: float,
+    soon: float = AT_RANDOM,
     begin: np.ndarray | None = None,
 ) -> Solving:
     """Value iteration, with refusing a request as one more choice, from the values of another
     situation if there are any; in steps that take a tenth of a millisecond or some.
 
-    `rarity` is the mean time between arrivals as a share of the time that requests are given, and
-    `shift` what a change of points costs as a share of an average run.
+    `rarity` is the mean time between arrivals as a share of the time that requests are given,
+    `shift` what a change of points costs as a share of an average run, and `soon` the share of
+    arrivals that come soon after another.
     """
+    evenness = gaps.evenness(soon)
     runs = np.array([(option.typical, option.likely, option.worst) for option in options]) / given
     shifting = shift * sum(option.mean for option in options) / len(options) / given
     # By whether the point ran last, by point, by length of the run, and by wait of the request.
@@ -172,7 +187,7 @@ def steps(
     scores = np.array([option.score for option in options])
     earned = scores[:, None] * (CHANCES @ (done <= 1.0))
     # The wait of the next is what this one waited and took, less the time between their arrivals.
-    next_waits = _waits_after(rarity)
+    next_waits = _waits_after(rarity, evenness)
     ends = np.minimum(done * (STATES / LONGEST), STATES)
     near = np.maximum(0.0, 1.0 - np.abs(ends[..., None] - np.arange(STATES + 1)))
     moves = np.einsum("sacwv,c->sawv", near, CHANCES)
@@ -182,8 +197,8 @@ def steps(
         alike = [place for place, option in enumerate(options) if option.takes == takes]
         # Counted by the request and not by the run: a run that answers two is gone through as
         # one that answers one, and leaves all as it is every other time.
-        part = (1.0 / _served(takes, rarity))[:, None]
-        many = _moves_of_many(takes, done[:, alike], rarity)
+        part = (1.0 / _served(takes, rarity, evenness))[:, None]
+        many = _moves_of_many(takes, done[:, alike], rarity, evenness)
         moves[:, alike] = part * many + (1.0 - part) * np.eye(STATES + 1)
     # By the point that ran last, and by wait.
     value = np.zeros((len(options), STATES + 1)) if begin is None else begin
@@ -206,24 +221,16 @@ def steps(
     )
 
 
-def _served(takes: int, rarity: float) -> np.ndarray:
+def _served(takes: int, rarity: float, evenness: float = 1.0) -> np.ndarray:
     """How many requests a run answers on average, by how long the first of them has waited."""
     return np.full_like(WAITS, takes) - np.sum(
-        [_later(n, WAITS, rarity) for n in range(1, takes)], axis=0
+        [gaps.later(WAITS, rarity, evenness, count) for count in range(1, takes)], axis=0
     )
 
 
-def _later(count: int, after: np.ndarray, rarity: float) -> np.ndarray:
-    """How likely fewer than `count` requests come within a time."""
-    expected = after / rarity
-    term = likely = np.exp(-expected)
-    for k in range(1, count):
-        term = term * expected / k
-        likely = likely + term
-    return likely
-
-
-def _moves_of_many(takes: int, done: np.ndarray, rarity: float) -> np.ndarray:
+def _moves_of_many(
+    takes: int, done: np.ndarray, rarity: float, evenness: float = 1.0
+) -> np.ndarray:
     """How likely the next request has waited so long, after a run that took several.
 
     `done` is how long the first of them has waited at its end, by shift, point, length of the run,
@@ -233,19 +240,26 @@ def _moves_of_many(takes: int, done: np.ndarray, rarity: float) -> np.ndarray:
     middles = (WAITS[1:] + WAITS[:-1]) / 2
     begun = WAITS[:, None]
     gap = np.maximum(0.0, done[..., None] - middles)
+    # That none came from the beginning to the end depends on when the last one did before: with
+    # the first of them, or just then.
+    alone = gaps.later(begun, rarity, evenness)
+    long_ago = np.divide(
+        gaps.later(gap, rarity, evenness), alone, out=np.zeros_like(gap), where=alone > RARELY
+    )
+    quiet = np.maximum(long_ago, gaps.later(np.maximum(0.0, gap - begun), rarity, evenness))
     at_most = np.ones((*done.shape, STATES + 2))
     at_most[..., 0] = 0.0
     at_most[..., 1:-1] = np.where(
         gap <= begun,
-        _later(takes, np.minimum(gap, begun), rarity),
-        _later(takes, begun, rarity) * np.exp(np.minimum(0.0, begun - gap) / rarity),
+        gaps.later(gap, rarity, evenness, takes),
+        gaps.later(begun, rarity, evenness, takes) * quiet,
     )
     return np.einsum("sacwv,c->sawv", np.diff(at_most), CHANCES)
 
 
-def _waits_after(rarity: float) -> np.ndarray:
+def _waits_after(rarity: float, evenness: float = 1.0) -> np.ndarray:
     """How likely the next request has waited so long, when the first is done after such a time."""
     at_most = np.ones((STATES + 1, STATES + 2))
     at_most[:, 0] = 0.0
-    at_most[:, 1:-1] = np.exp(SOONER / rarity)
+    at_most[:, 1:-1] = gaps.later(-SOONER, rarity, evenness)
     return np.diff(at_most)

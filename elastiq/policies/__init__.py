@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from elastiq import plugins
 from elastiq.errors import ElastiqError, unknown
+from elastiq.rhythm import AT_RANDOM
 
 
 class Option(NamedTuple):
@@ -36,6 +37,7 @@ class Situation(NamedTuple):
     waking: float = 0.0  # what any run costs more now, after a pause
     shifting: float = 0.0  # what a run costs more now, at another option than `current`
     watts: float = 0.0  # what runs took on average lately
+    soon: float = AT_RANDOM  # share of arrivals lately that came soon after another
 
     @property
     def slack(self) -> float | None:

@@ -30,8 +30,8 @@ PRICE = 4.0  # in right answers, of the costliest above the cheapest, where all 
 # a second between these; its p50, p90 and p99; its mean in cells; how many it takes; and by how
 # much energy a run is above the cheapest, as a share of the costliest's.
 _Known = tuple[int, float, float, float, float, float, float, float, float, int, int, float]
-# Options, time between arrivals, time given, what a shift costs.
-_Key = tuple[int, float | None, int, float]
+# Options, time between arrivals and how many come soon, time given, what a shift costs.
+_Key = tuple[int, float | None, float, int, float]
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Utility:
             raise ElastiqError(f"watts is {self.watts:g}; it must be above 0")
 
     def choose(self, options: tuple[Option, ...], situation: Situation) -> Decision:
-        _, slacks, current, pace, given, waking, shifting, watts = situation
+        _, slacks, current, pace, given, waking, shifting, watts, soon = situation
         price = self._price(watts)
         if given is None and (given := _given(slacks)) is None:
             extra = self._extra(options)
@@ -67,7 +67,7 @@ class Utility:
             ]
             return Decision(worth.index(max(worth)), "the most accurate: no deadline")
         given = min(LONGEST_GIVEN, max(SHORTEST, given))
-        key = id(options), pace, round(log(given) / GIVEN_STEP), shifting
+        key = id(options), pace, soon, round(log(given) / GIVEN_STEP), shifting
         left = inf if slacks[0] is None else slacks[0]
         behind = len(slacks) - 1
         plan = self._plans.get(key)
@@ -97,13 +97,13 @@ class Utility:
         if len(self._plans) >= PLANS:
             self._plans.clear()
             self._costs.clear()
-        known, pace, level, shifting = key
+        known, pace, soon, level, shifting = key
         given = exp(GIVEN_STEP * level)
         every = inf if pace is None else pace
         costs = self._costs.get((known, level))
         if costs is None or costs.options is not options:
             costs = self._costs[known, level] = _Costs(options, given, self._extra(options))
-        values, own = self._worth(options, given, every, shifting)
+        values, own = self._worth(options, given, every, shifting, soon)
         borrowed = None if own else self._worth.found
         plan = self._plans[key] = _Plan(costs, values, every, borrowed)
         return plan

@@ -15,6 +15,7 @@ from elastiq.latency import LatencyTable
 from elastiq.load import Load
 from elastiq.policies import policy
 from elastiq.records import Route
+from elastiq.rhythm import Rhythm
 
 
 def test_a_point_costs_what_its_stages_cost(make):
@@ -145,7 +146,7 @@ def test_choosing_binds_to_nothing_and_running_does(make):
 
 def test_a_choice_is_text_for_people_and_a_dict_for_machines(make):
     load = Load({"others": 0.25, "busy": 0.5}, time.monotonic())
-    choice = make.dispatcher(load=load).decide([0.006, None], pace=0.01)
+    choice = make.dispatcher(load=load).decide([0.006, None], Rhythm(pace=0.01))
     text = "\n".join(choice.lines())
     assert "> large" in text or "> small" in text
     assert "others 25%" in text

@@ -1,12 +1,13 @@
 """What later requests are worth, and what comes of it in a queue that is simulated."""
 
 from bisect import bisect_right
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
 
 from elastiq.policies import Situation, policy
+from elastiq.rhythm import AT_RANDOM
 from elastiq.worth import (
     CHANCES,
     LONGEST,
@@ -23,15 +24,16 @@ GIVEN = 5.0
 POINTS = ((0.8, 0.6), (1.0, 0.85), (1.4, 0.93), (2.5, 0.94))  # seconds, score
 
 
-def serve(options, chooser, pace, count=4000):
+def serve(options, chooser, pace, count=4000, evenness=1.0, soon=AT_RANDOM):
     """The mean score of all requests: first come, first served, and the hopeless are refused."""
-    arrivals = np.cumsum(np.random.default_rng(0).exponential(pace, count)).tolist()
+    gaps = np.random.default_rng(0).gamma(evenness, pace / evenness, count)
+    arrivals = np.cumsum(gaps).tolist()
     free, score, current, index = 0.0, 0.0, None, 0
     while index < count:
         now = max(free, arrivals[index])
         waiting = bisect_right(arrivals, now, index)
         slacks = [arrival + GIVEN - now for arrival in arrivals[index : min(waiting, index + 17)]]
-        situation = Situation(0.0, tuple(slacks), current, pace, GIVEN)
+        situation = Situation(0.0, tuple(slacks), current, pace, GIVEN, soon=soon)
         decision = chooser.choose(options, situation)
         chosen, option = decision.index, options[decision.index]
         if decision.refuses or option.typical > slacks[0]:
@@ -57,6 +59,18 @@ def test_where_most_are_lost_anyway_it_loses_little(make):
     options = make.options(*POINTS)
     fixed = [serve(options, policy("fixed", point=o.point), 0.7) for o in options]
     assert serve(options, policy("utility"), 0.7) > max(fixed) - 0.01
+
+
+@pytest.mark.parametrize(("evenness", "soon"), [(0.25, 0.64), (8.0, 0.05)])
+@pytest.mark.parametrize("takes", [1, 4])
+def test_who_knows_of_clumps_or_a_beat_does_better(make, evenness, soon, takes):
+    options = tuple(option._replace(takes=takes) for option in make.options(*POINTS))
+    pace = 2.6 / takes
+    ours, blind = (
+        serve(options, policy("utility"), pace, 4000, evenness, known)
+        for known in (soon, AT_RANDOM)
+    )
+    assert ours > blind
 
 
 @pytest.mark.parametrize("takes", [1, 4])
@@ -115,7 +129,7 @@ def test_until_there_was_time_to_think_what_was_found_last_has_to_do(make):
 def test_it_matters_little_where_the_search_begins(make):
     options = make.options((1.0, 0.6), (2.0, 0.9))
     other = solve(options, GIVEN, 1.0, 0.0)
-    fresh, warm = (solve(options, GIVEN, 0.3, 0.0, begin) for begin in (None, other.states))
+    fresh, warm = (solve(options, GIVEN, 0.3, 0.0, begin=begin) for begin in (None, other.states))
     difference = np.array(fresh.waiting) - np.array(warm.waiting)
     assert np.ptp(difference) < 0.02  # only differences count
     assert fresh.each == pytest.approx(warm.each, abs=0.01)
@@ -124,14 +138,16 @@ def test_it_matters_little_where_the_search_begins(make):
 def test_one_at_a_time_is_the_least_of_many():
     """The way that counts several must come to the same where it counts one."""
     runs = np.array([[[0.2, 0.3, 0.5], [0.4, 0.4, 0.9]]])[..., None] + WAITS
-    for rarity in (0.1, 1.0):
+    for rarity, evenness in product((0.1, 1.0), (0.5, 1.0, 4.0)):
         ends = np.minimum(runs * (STATES / LONGEST), STATES)
         near = np.maximum(0.0, 1.0 - np.abs(ends[..., None] - np.arange(STATES + 1)))
-        one = np.einsum("sacwv,c->sawv", near, CHANCES) @ _waits_after(rarity)
-        many = _moves_of_many(1, runs, rarity)
+        one = np.einsum("sacwv,c->sawv", near, CHANCES) @ _waits_after(rarity, evenness)
+        many = _moves_of_many(1, runs, rarity, evenness)
         np.testing.assert_allclose(many.sum(-1), 1.0)
         inside = runs.max(2) < LONGEST  # beyond, the one way counts waits as the longest
-        np.testing.assert_allclose(many[inside].cumsum(-1), one[inside].cumsum(-1), atol=0.06)
+        np.testing.assert_allclose(many[inside] @ WAITS, one[inside] @ WAITS, atol=0.02)
+        if evenness == 1.0:
+            np.testing.assert_allclose(many[inside].cumsum(-1), one[inside].cumsum(-1), atol=0.06)
 
 
 def test_more_at_once_leave_less_behind_and_answer_more():

@@ -1,0 +1,55 @@
+"""The rhythm of arrivals: how fast requests come lately, how unevenly, and with how much time."""
+
+from __future__ import annotations
+
+from math import exp, inf
+from typing import NamedTuple
+
+OVER = 16  # arrivals that pace and time given are averaged over
+PAUSE = 12.0  # times the pace: what a longer gap counts as, so that a burst is still known
+# for one after a silence. Simulations of uneven arrivals lose by less and by more
+LEAST_GAP = 1e-5  # seconds, so that a pace of nothing can recover
+SOON = 0.5  # of the pace: a shorter gap is a short one
+SOON_OVER = 64  # arrivals that their share is averaged over
+AT_RANDOM = 1.0 - exp(-SOON)  # what it is where nobody knows of anybody else
+
+
+class Rhythm(NamedTuple):
+    """Times in seconds; None where nothing came yet."""
+
+    pace: float | None = None  # mean time between arrivals
+    soon: float = AT_RANDOM  # share of gaps that are short: more in clumps, less to a beat
+    given: float | None = None  # mean time that requests have when they come
+
+
+class Listener:
+    """Hears requests arrive."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._pace: float | None = None
+        self._soon = AT_RANDOM
+        self._given: float | None = None
+
+    @property
+    def rhythm(self) -> Rhythm:
+        """As it is by now."""
+        return Rhythm(self._pace, self._soon, self._given)
+
+    def hear(self, now: float, deadline: float | None) -> None:
+        """One arrives, to be answered within `deadline` seconds."""
+        if self._last is not None:
+            self._follow(now - self._last)
+        self._last = now
+        if deadline is not None and 0.0 < deadline < inf:
+            usual = deadline if self._given is None else self._given
+            self._given = usual + (deadline - usual) / OVER
+
+    def _follow(self, gap: float) -> None:
+        if self._pace is None:
+            self._pace = gap
+            return
+        short = gap < SOON * self._pace
+        self._soon += (short - self._soon) / SOON_OVER
+        # One long pause says little of what comes in a burst.
+        self._pace += (min(gap, PAUSE * self._pace + LEAST_GAP) - self._pace) / OVER

@@ -1,0 +1,78 @@
+"""What is heard of arrivals, and what is made of it."""
+
+import numpy as np
+import pytest
+
+from elastiq import gaps
+from elastiq.rhythm import AT_RANDOM, Listener
+
+
+def heard(moments, deadline=None):
+    listener = Listener()
+    for moment in moments:
+        listener.hear(moment, deadline)
+    return listener.rhythm
+
+
+def arrivals(evenness, pace=0.01, count=1000, seed=0):
+    each = np.random.default_rng(seed).gamma(evenness, pace / evenness, count)
+    return np.cumsum(each).tolist()
+
+
+def test_nothing_is_known_of_silence():
+    assert heard([]) == (None, AT_RANDOM, None)
+    assert heard([1.0]) == (None, AT_RANDOM, None)
+
+
+def test_a_beat_is_heard():
+    rhythm = heard(np.arange(500) * 0.02, deadline=0.1)
+    assert rhythm.pace == pytest.approx(0.02)
+    assert rhythm.soon < 0.01
+    assert rhythm.given == pytest.approx(0.1)
+
+
+def test_clumps_random_arrivals_and_a_beat_are_told_apart():
+    shares = [heard(arrivals(evenness)).soon for evenness in (0.06, 0.25, 1.0, 4.0)]
+    assert shares == sorted(shares, reverse=True)
+    assert min(-np.diff(shares)) > 0.05
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_arrivals_are_hardly_taken_for_anything_else(seed):
+    assert heard(arrivals(1.0, seed=seed)).soon == pytest.approx(AT_RANDOM, abs=0.2)
+
+
+def test_a_night_without_requests_is_soon_forgotten():
+    before = arrivals(1.0)
+    after = [1e5 + moment for moment in arrivals(1.0, count=100, seed=1)]
+    rhythm = heard([*before, *after])
+    assert rhythm.pace == pytest.approx(0.01, rel=0.8)
+    assert rhythm.soon == pytest.approx(AT_RANDOM, abs=0.2)
+
+
+def test_what_came_without_a_deadline_tells_nothing_of_deadlines():
+    listener = Listener()
+    for deadline in (0.1, None, float("inf"), -1.0, float("nan")):
+        listener.hear(0.0, deadline)
+    assert listener.rhythm.given == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("evenness", [0.05, 0.3, 1.0, 5.0])
+@pytest.mark.parametrize("count", [1, 4])
+def test_gaps_are_as_long_as_drawn_ones(evenness, count):
+    drawn = np.random.default_rng(0).gamma(evenness, 2.0 / evenness, (20000, count)).sum(1)
+    times = np.array([0.0, 0.01, 0.3, 1.0, 3.0, 10.0, 50.0])
+    expected = [(drawn > time).mean() for time in times]
+    assert gaps.later(times, 2.0, evenness, count) == pytest.approx(expected, abs=0.015)
+
+
+@pytest.mark.parametrize("evenness", [0.02, 0.1, 0.5, 1.0, 3.0])
+def test_evenness_is_found_from_how_many_come_soon(evenness):
+    drawn = np.random.default_rng(0).gamma(evenness, 1.0 / evenness, 100000)
+    assert gaps.evenness((drawn < 0.5).mean()) == pytest.approx(evenness, rel=0.1)
+
+
+def test_any_share_has_an_evenness():
+    found = [gaps.evenness(share) for share in (-1.0, 0.0, 0.2, AT_RANDOM, 0.9, 1.0, 2.0)]
+    assert found == sorted(found, reverse=True) and 0.0 < found[-1] < found[0] <= 8.0
+    assert found[3] == pytest.approx(1.0, rel=0.01)

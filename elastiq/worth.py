@@ -27,7 +27,6 @@ CELLS = 180  # of `LONGEST`, for looking up what was found
 STEP = 0.3  # situations that differ by less, as logarithms, are one
 SHIFT_STEP = 0.2  # of what a change of points costs, as a share of an average run
 SOON_STEP = 0.125
-RARELY = 1e-3
 RAREST, FASTEST = 8.0, 0.02  # bounds of the time between arrivals, in times that one is given
 KEPT = 4096  # situations
 ROUNDS = 200
@@ -240,19 +239,17 @@ def _moves_of_many(
     middles = (WAITS[1:] + WAITS[:-1]) / 2
     begun = WAITS[:, None]
     gap = np.maximum(0.0, done[..., None] - middles)
-    # That none came from the beginning to the end depends on when the last one did before: with
-    # the first of them, or just then.
+    # Those of whom none comes between the beginning and the end: the first was alone, or else the
+    # last before came just then.
     alone = gaps.later(begun, rarity, evenness)
-    long_ago = np.divide(
-        gaps.later(gap, rarity, evenness), alone, out=np.zeros_like(gap), where=alone > RARELY
-    )
-    quiet = np.maximum(long_ago, gaps.later(np.maximum(0.0, gap - begun), rarity, evenness))
+    since = gaps.later(np.maximum(0.0, gap - begun), rarity, evenness)
+    fewer = gaps.later(begun, rarity, evenness, takes)
     at_most = np.ones((*done.shape, STATES + 2))
     at_most[..., 0] = 0.0
     at_most[..., 1:-1] = np.where(
         gap <= begun,
         gaps.later(gap, rarity, evenness, takes),
-        gaps.later(begun, rarity, evenness, takes) * quiet,
+        gaps.later(gap, rarity, evenness) + (fewer - alone) * since,
     )
     return np.einsum("sacwv,c->sawv", np.diff(at_most), CHANCES)
 

@@ -27,6 +27,7 @@ class Errands:
         self._waiting: Queue[tuple[Errand, Callable[[], None]]] = Queue()
         self._hurry = threading.Event()
         self._stopped = False
+        self._awaited = 0
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -41,9 +42,13 @@ class Errands:
                 run.start()
 
     def settle(self) -> None:
-        """Wait until all is done that was sent."""
+        """Wait until all is done that was sent. What is waited for need not be out of the way."""
         self._hurry.set()
-        self._waiting.join()
+        self._awaited += 1
+        try:
+            self._waiting.join()
+        finally:
+            self._awaited -= 1
 
     def stop(self) -> None:
         """End, and wait for the end: no thread may be inside a runtime while the process exits."""
@@ -79,7 +84,8 @@ class Errands:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         ) as child:
-            os.setpriority(os.PRIO_PROCESS, child.pid, NICE)
+            if not self._awaited:
+                os.setpriority(os.PRIO_PROCESS, child.pid, NICE)
             while not self._stopped:
                 try:
                     _, errors = child.communicate(timeout=0.1)

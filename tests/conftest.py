@@ -91,9 +91,11 @@ def elastiq(store_folder, zygote, tmp_path_factory):
     """Run the command line in a process of its own, with the run's store."""
     folder = tmp_path_factory.mktemp("output")
 
-    def run(*arguments, cwd=ROOT, check=None, **environment):
+    def run(*arguments, cwd=ROOT, check=None, timeout=300, until=bool, **environment):
         own = {"ELASTIQ_STORE": str(store_folder), "PYTHONPATH": PATH, **environment}
-        done = zygote.run(list(map(str, arguments)), cwd, {**os.environ, **own}, folder, 300)
+        done = zygote.run(
+            list(map(str, arguments)), cwd, {**os.environ, **own}, folder, timeout, until
+        )
         if check is not None:
             assert done.returncode == check, done.stdout + done.stderr
         return done

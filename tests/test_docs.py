@@ -53,7 +53,7 @@ def test_the_readmes_commands_run_as_they_stand(tmp_path, elastiq):
     assert "<svg" in (tmp_path / "report.html").read_text()
 
 
-def test_the_commands_of_a_lab_on_one_machine_run(tmp_path, store_folder):
+def test_the_commands_of_a_lab_on_one_machine_run(tmp_path, store_folder, elastiq):
     """At a port that is free, with one point of the model."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -64,16 +64,15 @@ def test_the_commands_of_a_lab_on_one_machine_run(tmp_path, store_folder):
     )
     environment = {**os.environ, "ELASTIQ_STORE": str(store_folder), "PYTHONPATH": str(ROOT)}
     start, *lines = [
-        [sys.executable, "-m", "compiler.cli", *shlex.split(line.replace("8786", port))[1:]]
-        for line in commands(ROOT / "docs" / "lab.md")
+        shlex.split(line.replace("8786", port))[1:] for line in commands(ROOT / "docs" / "lab.md")
     ]
+    command = [sys.executable, "-m", "compiler.cli", *start, "--port", port]
     means = {"cwd": tmp_path, "env": environment, "text": True}
-    lab = subprocess.Popen([*start, "--port", port], stderr=subprocess.PIPE, **means)
+    lab = subprocess.Popen(command, stderr=subprocess.PIPE, **means)
     try:
         assert any(line.startswith("ready") for line in lab.stderr)
-        for line in lines:
-            done = subprocess.run(line, capture_output=True, **means)
-            assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        for words in lines:
+            elastiq(*words, cwd=tmp_path, check=0)
     finally:
         lab.terminate()
         assert "Traceback" not in lab.communicate()[1]

@@ -14,11 +14,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 Words = list[str]
 Env = dict[str, str]
+LOOK = 0.02  # seconds
 AHEAD = (
     "compiler.pipeline",
     "compiler.source",
@@ -43,17 +45,26 @@ class Zygote:
         )
 
     def run(
-        self, arguments: Words, cwd: Path, env: Env, folder: Path, timeout: float
+        self,
+        arguments: Words,
+        cwd: Path,
+        env: Env,
+        folder: Path,
+        timeout: float,
+        until: Callable[[], object] = lambda: False,
     ) -> subprocess.CompletedProcess[str]:
-        """As `subprocess.run` does, with the output as text, which passes through a folder."""
+        """As `subprocess.run` does, with the output as text, which passes through a folder. What
+        takes longer, or runs until something is so, is killed with all that it started."""
         out, err = folder / "stdout", folder / "stderr"
         told = {"arguments": arguments, "cwd": str(cwd), "env": env, "files": [str(out), str(err)]}
         with self._lock:
             pid = self._ask(told)
-            watch = threading.Timer(timeout, os.kill, (pid, signal.SIGKILL))
+            ended = threading.Event()
+            watch = threading.Thread(target=_watch, args=(pid, ended, timeout, until))
             watch.start()
             code = self._ask(None)
-            watch.cancel()
+            ended.set()
+            watch.join()
             return subprocess.CompletedProcess(arguments, code, out.read_text(), err.read_text())
 
     def close(self) -> None:
@@ -62,6 +73,14 @@ class Zygote:
     def _ask(self, told: object) -> int:
         print(json.dumps(told), file=self._process.stdin, flush=True)
         return int(self._process.stdout.readline())
+
+
+def _watch(pid: int, ended: threading.Event, timeout: float, until: Callable[[], object]) -> None:
+    end = time.monotonic() + timeout
+    while not ended.wait(LOOK):
+        if time.monotonic() > end or until():
+            os.killpg(pid, signal.SIGKILL)
+            break
 
 
 def serve() -> None:
@@ -82,6 +101,7 @@ def serve() -> None:
 
 def _become(main: Callable[[], object], arguments: Words, cwd: str, env: Env, files: Words) -> None:
     """Be the command, to the end."""
+    os.setsid()
     for descriptor, name in enumerate([os.devnull, *files]):
         flags = os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         os.dup2(os.open(name, flags), descriptor)

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -24,30 +23,24 @@ KILLS = 10
 MEASURED = ("profiles/", "report.html", "manifest.json", "samples.npz")
 
 
-def build(store, out, *flags, model=TINY, backends=("onnxruntime", "openvino")):
-    flags = (*flags, *(flag for name in backends for flag in ("--backend", name)))
-    return subprocess.Popen(
-        [sys.executable, "-m", "compiler.cli", "build", model, "--keep", "all", "--loads", "0",
-         "--memory-loads", "0", "--profile-seconds", "0.1", "--accuracy-drop", "100",
-         "-o", str(out), *flags],
-        cwd=ROOT,
-        env={**os.environ, "ELASTIQ_STORE": str(store)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )  # fmt: skip
+@pytest.fixture(scope="session")
+def build(elastiq):
+    """Builds in processes of their own; one that takes longer than a timeout is killed there."""
+
+    def once(store, out, *flags, model=TINY, backends=("onnxruntime", "openvino"), **how):
+        flags = (*flags, *(flag for name in backends for flag in ("--backend", name)))
+        return elastiq(
+            "build", model, "--keep", "all", "--loads", 0, "--memory-loads", 0,
+            "--profile-seconds", 0.1, "--accuracy-drop", 100, "-o", out, *flags,
+            ELASTIQ_STORE=str(store), **how,
+        )  # fmt: skip
+
+    return once
 
 
-def finish(process):
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, out + err
-    return err
-
-
-def made_again(err):
+def made_again(done):
     """The tasks that were not found in the store."""
-    tasks = [line.strip() for line in err.splitlines() if line.startswith("  ")]
+    tasks = [line.strip() for line in done.stderr.splitlines() if line.startswith("  ")]
     return [task.split(":")[0] for task in tasks if not task.endswith("found")]
 
 
@@ -58,27 +51,26 @@ def contents(bundle):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def undisturbed(build, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
-    finish(build(folder / "store", folder / "tiny.elastiq"))
+    build(folder / "store", folder / "tiny.elastiq", check=0)
     return folder
 
 
-def test_a_build_killed_at_ten_moments_ends_byte_identical(tmp_path):
+def test_a_build_killed_at_ten_moments_ends_byte_identical(build, tmp_path):
     one = partial(build, backends=("onnxruntime",))
     whole, out = tmp_path / "whole.elastiq", tmp_path / "tiny.elastiq"
     start = time.monotonic()
-    finish(one(tmp_path / "undisturbed", whole))
+    one(tmp_path / "undisturbed", whole, check=0)
     seconds = time.monotonic() - start
     moments = random.Random(0)
-    for _ in range(KILLS):
-        process = one(tmp_path / "store", out)
-        with suppress(subprocess.TimeoutExpired):  # it may end before, of what was made already
-            process.communicate(timeout=moments.uniform(0.3, 0.9) * seconds)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    finish(one(tmp_path / "store", out))
+    codes = [
+        one(tmp_path / "store", out, timeout=moments.uniform(0.3, 0.9) * seconds).returncode
+        for _ in range(KILLS)
+    ]
+    assert set(codes) <= {-signal.SIGKILL, 0}  # one may end before, of what was made already
+    assert codes[0] == -signal.SIGKILL
+    one(tmp_path / "store", out, check=0)
     assert contents(out) == contents(whole)
     assert contents(out)
     assert [
@@ -86,9 +78,9 @@ def test_a_build_killed_at_ten_moments_ends_byte_identical(tmp_path):
     ] == []
 
 
-def test_nothing_is_made_twice(undisturbed):
+def test_nothing_is_made_twice(build, undisturbed):
     before = contents(undisturbed / "tiny.elastiq")
-    again = finish(build(undisturbed / "store", undisturbed / "tiny.elastiq"))
+    again = build(undisturbed / "store", undisturbed / "tiny.elastiq", check=0)
     assert [task.split()[0] for task in made_again(again)] == ["bundle"]
     assert contents(undisturbed / "tiny.elastiq") == before
 
@@ -107,9 +99,9 @@ def test_nothing_is_made_twice(undisturbed):
     ],
 )
 def test_a_changed_setting_redoes_what_follows_from_it_and_no_more(
-    undisturbed, tmp_path, flags, redone
+    build, undisturbed, tmp_path, flags, redone
 ):
-    done = made_again(finish(build(undisturbed / "store", tmp_path / "b.elastiq", *flags)))
+    done = made_again(build(undisturbed / "store", tmp_path / "b.elastiq", *flags, check=0))
     names = {task.split()[0] for task in done} - {"bundle"}
     if "screen" in names:  # those that are left are measured anew, if any was set aside
         names -= {"profile"}
@@ -117,9 +109,9 @@ def test_a_changed_setting_redoes_what_follows_from_it_and_no_more(
     assert not any("fp32" in task for task in done if task.startswith("compile"))
 
 
-def test_under_load_only_what_ships_is_measured(undisturbed, tmp_path):
+def test_under_load_only_what_ships_is_measured(build, undisturbed, tmp_path):
     out = tmp_path / "b.elastiq"
-    finish(build(undisturbed / "store", out, "--keep", "fastest", "--loads", "0,1"))
+    build(undisturbed / "store", out, "--keep", "fastest", "--loads", "0,1", check=0)
     with elastiq.open(out) as bundle:
         points = bundle.manifest.points
         chosen = {stage.engine for point in points for stage in point.stages.values()}
@@ -128,38 +120,37 @@ def test_under_load_only_what_ships_is_measured(undisturbed, tmp_path):
     assert chosen <= rows.keys()
 
 
-def test_an_archive_is_the_same_bytes_each_time(undisturbed, tmp_path):
+def test_an_archive_is_the_same_bytes_each_time(build, undisturbed, tmp_path):
     archives = []
     for name in ("a", "b"):
         out = tmp_path / name / "x.elastiq"
         out.parent.mkdir()
-        finish(build(undisturbed / "store", out, "--archive"))
+        build(undisturbed / "store", out, "--archive", check=0)
         archives.append(out.with_name("x.elastiq.zst"))
     assert archives[0].read_bytes() == archives[1].read_bytes()
     with elastiq.open(archives[0]) as bundle:
         assert bundle.check()
 
 
-def test_a_file_that_is_no_archive_is_not_overwritten(undisturbed, tmp_path):
+def test_a_file_that_is_no_archive_is_not_overwritten(build, undisturbed, tmp_path):
     (tmp_path / "x.elastiq.zst").write_text("mine")
-    process = build(undisturbed / "store", tmp_path / "x.elastiq", "--archive")
-    assert "not overwritten" in process.communicate()[1]
-    assert process.returncode == 2
+    done = build(undisturbed / "store", tmp_path / "x.elastiq", "--archive", check=2)
+    assert "not overwritten" in done.stderr
     assert (tmp_path / "x.elastiq.zst").read_text() == "mine"
 
 
-def test_the_fake_backend_carries_the_whole_pipeline(undisturbed, tmp_path):
+def test_the_fake_backend_carries_the_whole_pipeline(build, undisturbed, tmp_path):
     out = tmp_path / "fake.elastiq"
-    finish(build(undisturbed / "store", out, backends=("fake",)))
+    build(undisturbed / "store", out, backends=("fake",), check=0)
     manifest = json.loads((out / "manifest.json").read_text())
     assert {engine["backend"] for engine in manifest["engines"]} == {"fake"}
     for engine in manifest["engines"]:
         assert engine["precision"] != "fp32" or engine["quality"]["max_error"] < 1e-4
 
 
-def test_a_model_without_a_metric_is_scored_by_agreement(undisturbed, tmp_path):
+def test_a_model_without_a_metric_is_scored_by_agreement(build, undisturbed, tmp_path):
     out = tmp_path / "b.elastiq"
-    finish(build(undisturbed / "store", out, model=TINY.replace("Tiny", "Unmeasured")))
+    build(undisturbed / "store", out, model=TINY.replace("Tiny", "Unmeasured"), check=0)
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["metric"] == "agreement with queries=8 in torch"
     assert manifest["points"][-1]["score"] == 1.0

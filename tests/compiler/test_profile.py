@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from compiler.passes.profile import JOURNAL, Level, levels
 from elastiq.latency import CPU, MEMORY
-from tests.conftest import ROOT, TINY
+from tests.conftest import TINY
 
 SECONDS = 1.0  # at most, an engine at a level
 WINDOWS = 60  # that are waited for before it is killed
@@ -36,32 +33,26 @@ def windows(journal: Path) -> list[tuple[int, dict]]:
 
 
 @pytest.fixture(scope="module")
-def killed_and_ended(tmp_path_factory):
+def killed_and_ended(elastiq, tmp_path_factory):
     """What was noted when it was killed in the midst of its turns, and what when it had ended."""
     store = tmp_path_factory.mktemp("profile") / "store"
-    command = [sys.executable, "-m", "compiler.cli", "profile", TINY, "--backend", "onnxruntime",
-               "--accuracy-drop", "100", "--keep", "all", "--loads", "0,0.3", "--memory-loads", "1",
-               "--profile-seconds", str(SECONDS), "--json"]  # fmt: skip
-    environment = {**os.environ, "ELASTIQ_STORE": str(store), "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        end = time.monotonic() + 240
-        while process.poll() is None and time.monotonic() < end:
-            (*_, journal) = [Path(), *store.glob(f"drafts/profile-*/{JOURNAL}")]
-            if (
-                journal.is_file()
-                and b'"level": 1' in (data := journal.read_bytes())
-                and (data.count(b"\n") >= WINDOWS)
-            ):
-                process.send_signal(signal.SIGKILL)
-                break
-            time.sleep(0.02)
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    profile = partial(
+        elastiq, "profile", TINY, "--backend", "onnxruntime", "--accuracy-drop", 100,
+        "--keep", "all", "--loads", "0,0.3", "--memory-loads", 1, "--profile-seconds", SECONDS,
+        "--json", ELASTIQ_STORE=str(store),
+    )  # fmt: skip
+
+    def journals():
+        return [*store.glob(f"drafts/profile-*/{JOURNAL}")]
+
+    def midst():
+        data = b"".join(path.read_bytes() for path in journals())
+        return b'"level": 1' in data and data.count(b"\n") >= WINDOWS
+
+    assert profile(until=midst).returncode == -signal.SIGKILL
+    (journal,) = journals()
     before = windows(journal)
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = profile(check=0)
     (entry,) = [
         path for path in store.glob(f"entries/profile-*/{JOURNAL}") if windows(path)[0] == before[0]
     ]

@@ -47,10 +47,19 @@ def mapped():
     return {path for path in paths if path.startswith(str(cache.folder()))}
 
 
+@pytest.fixture(scope="module")
+def packed_cache(tiny_bundle, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("packed") / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ELASTIQ_CACHE", str(folder))
+        answers(tiny_bundle, settle=True)
+    return folder
+
+
 @pytest.fixture
-def packed(tiny_bundle):
+def packed(tiny_bundle, packed_cache):
     """The tiny bundle, after what it packs is in the cache."""
-    answers(tiny_bundle, settle=True)
+    shutil.copytree(packed_cache, cache.folder(), dirs_exist_ok=True)
     return tiny_bundle
 
 

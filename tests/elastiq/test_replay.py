@@ -206,7 +206,7 @@ def overload(make, samples):
             name: Worker(Dispatcher(records, table, chosen, monitor), make.execute(execute))
             for name, chosen in policies.items()
         }
-        moments = arrivals.step(1.0 / cost, 3.0, seed=3)  # a burst at twice its capacity
+        moments = arrivals.step(1.0 / cost, 1.5, seed=3)  # a burst at twice its capacity
         try:
             return replay(workers, moments, samples, deadline=2.0 * cost)
         finally:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -17,7 +14,7 @@ from elastiq.errors import ElastiqError
 from targets import kernels, tuning
 from targets.backends import backend, tuner
 from targets.kernels import Product, Tile
-from tests.conftest import ROOT, TINY
+from tests.conftest import TINY
 
 pytest.importorskip("tvm")
 pytest.importorskip("ziglang")
@@ -103,22 +100,19 @@ def test_only_what_beats_the_library_is_chosen(tmp_path, ratios, products):
     assert tuner("tvm").tuned(SETTINGS, {str(SMALL): tmp_path}).products == products
 
 
-def build(store, *options):
-    command = ["compile", TINY, "--backend", "tvm", "--precision", "fp32", "--json"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "compiler.cli", *command, *map(str, options)],
-        env=os.environ | {"ELASTIQ_STORE": str(store), "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
+@pytest.fixture(scope="session")
+def build(elastiq):
+    """Compiles the tiny model."""
+    command = ("compile", TINY, "--backend", "tvm", "--precision", "fp32", "--json")
+    return lambda store, *options, **how: elastiq(
+        *command, *options, ELASTIQ_STORE=str(store), **how
     )
 
 
-def told(store, *options):
-    process = build(store, *options)
-    out, _ = process.communicate()
-    assert process.returncode == 0
-    return json.loads(out)
+@pytest.fixture(scope="session")
+def told(build):
+    """What a build tells."""
+    return lambda store, *options: json.loads(build(store, *options, check=0).stdout)
 
 
 def entries(store):
@@ -126,13 +120,13 @@ def entries(store):
 
 
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory):
+def tuned(told, tmp_path_factory):
     """The store of a build of the tiny model that was tuned to its end, and what it told."""
     store = tmp_path_factory.mktemp("tuning")
     return store, told(store, "--tune", 10)
 
 
-def test_its_engines_are_those_of_the_tiles_it_found(tuned):
+def test_its_engines_are_those_of_the_tiles_it_found(told, tuned):
     store, made = tuned
     found = {
         json.loads((entry / "entry.json").read_text())["inputs"]["task"]: entry
@@ -143,7 +137,7 @@ def test_its_engines_are_those_of_the_tiles_it_found(tuned):
     assert told(store, "--set", f"tvm.products={products}")["engines"] == made["engines"]
 
 
-def test_nothing_is_measured_twice(tuned):
+def test_nothing_is_measured_twice(told, tuned):
     store, made = tuned
     before = entries(store)
     again = told(store, "--tune", 0.001)
@@ -151,7 +145,7 @@ def test_nothing_is_measured_twice(tuned):
     assert again["engines"] == made["engines"]
 
 
-def test_another_cpu_starts_anew_and_what_is_out_of_time_is_the_librarys(tuned):
+def test_another_cpu_starts_anew_and_what_is_out_of_time_is_the_librarys(told, tuned):
     store, _ = tuned
     before = entries(store)
     other = ("--set", "tvm.cpu=x86-64-v2", "--set", "tvm.flags=")
@@ -169,15 +163,11 @@ def test_points_share_what_they_need(tiny, store):
     assert len(together) < sum(map(len, alone))
 
 
-def test_a_killed_build_goes_on_where_it_was(tmp_path):
+def test_a_killed_build_goes_on_where_it_was(build, told, tmp_path):
     def noted():
         return {path.parent.name: path for path in tmp_path.glob(f"*/tuning-*/{tuning.FILE}")}
 
-    first = build(tmp_path, "--tune", 10)
-    while first.poll() is None and not any(map(os.path.getsize, noted().values())):
-        time.sleep(0.02)
-    first.kill()
-    first.communicate()
+    build(tmp_path, "--tune", 10, until=lambda: any(map(os.path.getsize, noted().values())))
     before = {name: path.read_text().rpartition("\n")[0] for name, path in noted().items()}
     told(tmp_path, "--tune", 10)
     after = {name: path.read_text() for name, path in noted().items()}

@@ -51,7 +51,7 @@ SETTINGS = {
 }
 PROCESSES = 3
 PAIRS = 7
-ROUNDS = 15
+ROUNDS = 31
 IDLE = 10.0  # seconds
 SHIFTS = 10_000
 Call = Callable[[Arrays], Any]

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-CHUNK = 1 << 20
+CHUNK = 1 << 17  # bytes: what is hashed while it is in the cache takes two thirds of the time
 
 
 def of_bytes(data: bytes | memoryview) -> str:

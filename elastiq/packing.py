@@ -2,9 +2,9 @@
 
 Loading an engine packs each weight into memory of its own. Packed once and kept in files, it is
 mapped instead: engines, and processes, that use the same weight share its pages. A file holds one
-tensor, as it was and packed, and is named by the digest of both; the model that refers to these
-files is kept under the engine's own key. Packed bytes belong to one CPU and one version of the
-runtime, which are part of the key.
+tensor, as it was and packed, and is named by the size and the digest of both; the model that refers
+to these files is kept under the engine's own key. Packed bytes belong to one CPU and one version of
+the runtime, which are part of the key.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from __future__ import annotations
 import functools
 import logging
 import mmap
+import re
 import threading
-from collections.abc import Collection
+from collections.abc import Iterable
 from pathlib import Path
 
 from elastiq import cache, device, digest, onnxfile
@@ -26,6 +27,8 @@ DATA = "weights.bin"
 PACKED = "prepacked_"  # KEY|offset;length;flag|offset;length;flag…
 SMALLEST = 1024  # bytes; smaller tensors stay in the model
 PREFIX = "tensor-"
+SIZE_DIGITS = 10
+NAMES = re.compile(rf"{PREFIX}[0-9a-f]{{{SIZE_DIGITS}}}-[0-9a-f]{{64}}".encode())  # in a model
 SAVING = {
     "session.optimized_model_external_initializers_file_name": DATA,
     "session.optimized_model_external_initializers_min_size_in_bytes": str(SMALLEST),
@@ -40,13 +43,44 @@ def key(model: bytes, version: str, settings: dict[str, str]) -> str:
 
 
 def find(name: str) -> bytes | None:
-    """A model whose weights are kept packed, if they all are there and whole."""
+    """A model whose weights are kept packed, if they all are there; whether they are whole, takes
+    longer to tell."""
     kept = cache.find(name)
     if kept is None:
         return None
     model = kept.tobytes()
-    names = {place["location"] for place in onnxfile.places(model)}
-    return model if _are_whole(names) else None
+    return model if _look(_names(model)) is not None else None
+
+
+def is_whole(model: bytes) -> bool:
+    """Whether a model's packed weights are what they were. A process reads each for that once.
+
+    A file that is not is removed.
+    """
+    with _reading:
+        there = _look(_names(model))
+        if there is None:
+            return False
+        unread = [name for name, stamp in there.items() if stamp not in _read]
+        for name in unread:
+            cache.touch(name)
+        stamps = _look(unread)
+        if stamps is None:
+            return False
+        try:
+            digests = digest.of_files(cache.folder() / name for name in unread)
+        except OSError:
+            return False
+        damaged = []
+        for (name, stamp), right in zip(stamps.items(), digests, strict=True):
+            if name.endswith(right):
+                _read.add(stamp)
+            else:
+                damaged.append(name)
+    for name in damaged:
+        log.warning("%s is damaged; it is made again", cache.folder() / name)
+        cache.drop(name)
+    return not damaged
 
 
 def pack(made: Path) -> bytes:
@@ -87,44 +121,32 @@ def _slice(whole: mmap.mmap, offset: str, length: str) -> bytes:
 
 
 def _keep_tensor(content: bytes) -> str:
-    name = PREFIX + digest.of_bytes(content)
-    if not _are_whole([name]):
+    name = f"{PREFIX}{len(content):0{SIZE_DIGITS}x}-{digest.of_bytes(content)}"
+    if _look([name]) is None or not is_whole(name.encode()):
         digest.write_atomically(cache.folder() / name, content)
     return name
 
 
+_Stamp = tuple[Path, int, int]  # what changes when a file does
 _reading = threading.Lock()
-_Stamp = tuple[Path, int, int]
 _read: set[_Stamp] = set()  # files that this process has read and found whole
 
 
-def _are_whole(names: Collection[str]) -> bool:
-    """Whether these tensors' files hold what their names say. A process reads each for that once.
+def _names(model: bytes) -> set[str]:
+    return {name.decode() for name in NAMES.findall(model)}
 
-    A file that does not is removed.
-    """
-    with _reading:
+
+def _look(names: Iterable[str]) -> dict[str, _Stamp] | None:
+    """The files of these names, if all are there and have their size: a file that is too short must
+    not be mapped."""
+    folder, found = cache.folder(), {}
+    for name in names:
+        path = folder / name
         try:
-            for name in names:
-                cache.touch(name)
-            unread = [stamp for stamp in map(_stamp, names) if stamp not in _read]
-            digests = digest.of_files(path for path, _, _ in unread)
+            status = path.stat()
         except OSError:
-            return False
-        damaged = []
-        for stamp, found in zip(unread, digests, strict=True):
-            if stamp[0].name == PREFIX + found:
-                _read.add(stamp)
-            else:
-                damaged.append(stamp[0].name)
-    for name in damaged:
-        log.warning("%s is damaged; it is made again", cache.folder() / name)
-        cache.drop(name)
-    return not damaged
-
-
-def _stamp(name: str) -> _Stamp:
-    """What changes when a file does."""
-    path = cache.folder() / name
-    status = path.stat()
-    return path, status.st_ino, status.st_mtime_ns
+            return None
+        if status.st_size != int(name[len(PREFIX) :][:SIZE_DIGITS], 16):
+            return None
+        found[name] = path, status.st_ino, status.st_mtime_ns
+    return found

@@ -95,7 +95,8 @@ def _pack(folder: Path, weights: Path) -> None:
     model = (folder / FILE).read_bytes()
     runtime, options = _import(), RunnerOptions(weights)
     name = _key(runtime, model)
-    if packing.find(name) is not None or not packing.fits(model):
+    kept = packing.find(name)
+    if (kept is not None and packing.is_whole(kept)) or not packing.fits(model):
         return  # another process was faster, or took the room
     with cache.draft() as draft:
         settings = _settings(runtime, weights, options.threads, packing.SAVING)
@@ -117,11 +118,14 @@ def _kept(runtime: ModuleType, model: bytes, threads: int) -> Any:
     packed = packing.find(name)
     if packed is None:
         return None
-    try:
-        return _packed(runtime, packed, threads)
-    except Exception:  # what was kept may not fit any more; what was shipped does
-        cache.drop(name)
-        return None
+    with ThreadPoolExecutor(1) as pool:
+        whole = pool.submit(packing.is_whole, packed)
+        try:
+            session = _packed(runtime, packed, threads)
+        except Exception:  # what was kept may not fit any more; what was shipped does
+            cache.drop(name)
+            return None
+    return session if whole.result() else None
 
 
 def _key(runtime: ModuleType, model: bytes) -> str:

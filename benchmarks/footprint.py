@@ -51,7 +51,8 @@ SETTINGS = {
 }
 PROCESSES = 3
 PAIRS = 7
-ROUNDS = 31
+ROUNDS = 31  # at least, and
+SECONDS = 4.0  # of runs in turns: three hundredths are to be told apart
 IDLE = 10.0  # seconds
 SHIFTS = 10_000
 Call = Callable[[Arrays], Any]
@@ -260,7 +261,10 @@ def _latency(place: Path, way: str) -> dict[str, float]:
     ratios, differing = [], 0
     for naive, ours in pairs:
         differing += naive(feed).tobytes() != ours(feed).tobytes()
-        taken = interleaved({"a": lambda e=naive: e(feed), "b": lambda e=ours: e(feed)}, ROUNDS)
+        start = time.perf_counter()
+        naive(feed)
+        rounds = max(ROUNDS, int(SECONDS / (time.perf_counter() - start) / 2))
+        taken = interleaved({"a": lambda e=naive: e(feed), "b": lambda e=ours: e(feed)}, rounds)
         ratios.append(taken["b"] / taken["a"])
     return {"worst": max(ratios), "median": float(np.median(ratios)), "differing": differing}
 

@@ -26,6 +26,8 @@ from elastiq.sessions import Session, Sessions
 LIMIT = 64
 LOOK_AHEAD = 16  # requests behind the first whose deadlines the dispatcher is told
 BETWEEN = 4  # requests served without a moment to think, where others wait always
+THINKING = 0.01  # of all time may go into thinking,
+MUSED = 0.02  # seconds at once
 PROBE = 0.25  # seconds without an answer, after which a prediction is put to the test
 
 
@@ -54,6 +56,7 @@ class Desk:
         self._listener = Listener()
         self._last_run = -inf
         self._served = 0
+        self._thinks_from = -inf  # a moment: all it may think since then, it did
         self._changed = threading.Condition()
         self._closed = False
 
@@ -73,8 +76,14 @@ class Desk:
         return self._dispatcher.load
 
     def think(self) -> bool:
-        """Let the policy work ahead, for a moment; False if there is nothing to do."""
-        return self._dispatcher.think()
+        """Let the policy work ahead, for a moment; False if there is nothing to do, or if it took
+        its share of the time: whoever comes meanwhile waits."""
+        begun = self._clock()
+        since = max(self._thinks_from, begun - MUSED / THINKING)
+        if since > begun or not self._dispatcher.think():
+            return False
+        self._thinks_from = since + (self._clock() - begun) / THINKING
+        return True
 
     def reaches(self, point: str) -> None:
         """Refuse a point that is not there."""

@@ -27,6 +27,7 @@ DATA = "weights.bin"
 PACKED = "prepacked_"  # KEY|offset;length;flag|offset;length;flag…
 SMALLEST = 1024  # bytes; smaller tensors stay in the model
 PREFIX = "tensor-"
+FORM = 2  # of what is kept: the next one finds nothing of this
 SIZE_DIGITS = 10
 NAMES = re.compile(rf"{PREFIX}[0-9a-f]{{{SIZE_DIGITS}}}-[0-9a-f]{{64}}".encode())  # in a model
 SAVING = {
@@ -38,7 +39,7 @@ SAVING = {
 
 def key(model: bytes, version: str, settings: dict[str, str]) -> str:
     """The name of an engine's packed form. Its weights are named, by digest, in the model."""
-    made_by = [version, device.this().name, settings]
+    made_by = [FORM, version, device.this().name, settings]
     return f"onnxruntime-{digest.of_value([digest.of_bytes(model), *made_by])}"
 
 

@@ -75,6 +75,7 @@ class Worth:
         self.found = 0  # situations so far
         self._solved: dict[Key, Values] = {}
         self._latest: Values | None = None
+        self._known: Key | None = None  # of the latest
         self._wanted: tuple[Key, Solving] | None = None
 
     def __call__(
@@ -103,6 +104,8 @@ class Worth:
         if found is None:
             if latest is not None and len(latest.states) != len(options):
                 latest = None
+            if latest is not None and _near(key, self._known):
+                return latest, True
             # The shape of the costs is that of the options that came first; their size varies.
             solving = steps(
                 options,
@@ -116,7 +119,7 @@ class Worth:
                 self._wanted = self._wanted or (key, solving)
                 return latest, False
             found = self._keep(key, _last(solving))
-        self._latest = found
+        self._latest, self._known = found, key
         return found, True
 
     def think(self) -> bool:
@@ -137,6 +140,14 @@ class Worth:
         self._solved[key] = found
         self.found += 1
         return found
+
+
+def _near(key: Key, other: Key | None) -> bool:
+    """Whether a situation is a step from another: what is learnt while requests run moves by as
+    much, and to solve each such situation would take time from all of them."""
+    if other is None or key[:2] != other[:2]:
+        return False
+    return sum(abs(a - b) for a, b in zip(key[2:], other[2:], strict=True)) <= 1
 
 
 def _level(ratio: float) -> int:

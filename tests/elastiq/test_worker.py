@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from elastiq.desk import MUSED, THINKING, Desk
 from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull
 from elastiq.requests import PRIORITIES, Done
 from elastiq.worker import Worker
@@ -208,6 +209,29 @@ def test_the_dispatcher_is_told_of_those_who_wait(worker, engine):
     head, behind = first.result(PATIENCE).choice.situation.slacks
     assert head is None and 0 < behind < PATIENCE
     assert last.result(PATIENCE).choice.situation.pace > 0
+
+
+def test_to_think_takes_its_share_of_the_time_and_no_more(make):
+    clock, took = make.clock(0.0), []
+
+    class Thinker:
+        def think(self):
+            clock.now += 0.001
+            took.append(0.001)
+            return True
+
+    desk = Desk(Thinker(), execute=None, clock=clock)
+
+    def until_tired():
+        took.clear()
+        while desk.think():
+            pass
+        return sum(took)
+
+    assert until_tired() == pytest.approx(MUSED, abs=0.0011)  # after any idle time
+    for _ in range(3):
+        clock.now += 1.0
+        assert until_tired() == pytest.approx(THINKING, abs=0.0011)
 
 
 def test_closing_answers_everybody_first(make, engine):

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from itertools import pairwise, product
+from math import exp
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from elastiq.rhythm import AT_RANDOM
 from elastiq.worth import (
     CHANCES,
     LONGEST,
+    SOON_STEP,
     STATES,
+    STEP,
     WAITS,
     Worth,
     _moves_of_many,
@@ -110,6 +113,14 @@ def test_like_situations_are_solved_once(make):
         known(worth, packing, GIVEN, 3.0, 1.0),
     ]
     assert len({id(one) for one in (first, *others)}) == 4
+
+
+def test_a_situation_a_step_away_is_no_new_one(make):
+    worth, options = Worth(), make.options((1.0, 0.6), (2.0, 0.9))
+    first = known(worth, options, GIVEN, 1.0, 0.0)
+    assert worth(options, GIVEN, exp(STEP), 0.0) == (first, True)
+    assert worth(options, GIVEN, exp(2 * STEP), 0.0) == (first, False)
+    assert worth(options, GIVEN, exp(STEP), 0.0, AT_RANDOM + SOON_STEP) == (first, False)
 
 
 def test_until_there_was_time_to_think_what_was_found_last_has_to_do(make):

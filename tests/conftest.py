@@ -12,6 +12,9 @@ import pytest
 
 from tests.zygote import Zygote
 
+# Several workers share the cores: threads that have nothing to do must not spin on them.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 ROOT = Path(__file__).parent.parent
 PLUGINS = ROOT / "tests" / "plugins"
 PATH = f"{ROOT}{os.pathsep}{PLUGINS}"

@@ -14,7 +14,7 @@ import logging
 import mmap
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 from elastiq import cache, device, digest, onnxfile
@@ -54,34 +54,8 @@ def find(name: str) -> bytes | None:
 
 
 def is_whole(model: bytes) -> bool:
-    """Whether a model's packed weights are what they were. A process reads each for that once.
-
-    A file that is not is removed.
-    """
-    with _reading:
-        there = _look(_names(model))
-        if there is None:
-            return False
-        unread = [name for name, stamp in there.items() if stamp not in _read]
-        for name in unread:
-            cache.touch(name)
-        stamps = _look(unread)
-        if stamps is None:
-            return False
-        try:
-            digests = digest.of_files(cache.folder() / name for name in unread)
-        except OSError:
-            return False
-        damaged = []
-        for (name, stamp), right in zip(stamps.items(), digests, strict=True):
-            if name.endswith(right):
-                _read.add(stamp)
-            else:
-                damaged.append(name)
-    for name in damaged:
-        log.warning("%s is damaged; it is made again", cache.folder() / name)
-        cache.drop(name)
-    return not damaged
+    """Whether a model's packed weights are what they were. A process reads each for that once."""
+    return _are_whole(_names(model))
 
 
 def pack(made: Path) -> bytes:
@@ -123,7 +97,7 @@ def _slice(whole: mmap.mmap, offset: str, length: str) -> bytes:
 
 def _keep_tensor(content: bytes) -> str:
     name = f"{PREFIX}{len(content):0{SIZE_DIGITS}x}-{digest.of_bytes(content)}"
-    if _look([name]) is None or not is_whole(name.encode()):
+    if not _are_whole([name]):
         digest.write_atomically(cache.folder() / name, content)
     return name
 
@@ -137,7 +111,35 @@ def _names(model: bytes) -> set[str]:
     return {name.decode() for name in NAMES.findall(model)}
 
 
-def _look(names: Iterable[str]) -> dict[str, _Stamp] | None:
+def _are_whole(names: Collection[str]) -> bool:
+    """Whether these tensors' files hold what their names say. One that does not is removed."""
+    with _reading:
+        there = _look(names)
+        if there is None:
+            return False
+        unread = [name for name, stamp in there.items() if stamp not in _read]
+        for name in unread:
+            cache.touch(name)
+        stamps = _look(unread)
+        if stamps is None:
+            return False
+        try:
+            digests = digest.of_files(cache.folder() / name for name in unread)
+        except OSError:
+            return False
+        damaged = []
+        for (name, stamp), right in zip(stamps.items(), digests, strict=True):
+            if name.endswith(right):
+                _read.add(stamp)
+            else:
+                damaged.append(name)
+    for name in damaged:
+        log.warning("%s is damaged; it is made again", cache.folder() / name)
+        cache.drop(name)
+    return not damaged
+
+
+def _look(names: Collection[str]) -> dict[str, _Stamp] | None:
     """The files of these names, if all are there and have their size: a file that is too short must
     not be mapped."""
     folder, found = cache.folder(), {}

@@ -11,7 +11,8 @@ from elastiq.errors import missing
 
 # Read by Dask when it is imported, in this process and in those that it starts.
 SETTINGS = {
-    "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "error",
+    # A worker whose lab ends just when its heart beats would tell of that in a traceback.
+    "DASK_DISTRIBUTED__LOGGING": "{'distributed': 'error', 'distributed.worker': 'critical'}",
     "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
     "DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON": "{}",  # which would set numbers of threads
     "DASK_DISTRIBUTED__DIAGNOSTICS__NVML": "False",

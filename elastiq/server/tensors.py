@@ -51,7 +51,11 @@ def from_list(data: Any, name: str, datatype: Any, shape: Any) -> np.ndarray:
     dtype, sizes = _dtype(name, datatype), _shape(name, shape)
     try:
         array = np.asarray(data)
-        if array.size and array.dtype.kind not in "biuf":
+        if dtype.kind in "iu" and array.dtype.kind == "f":
+            exact = np.asarray(data, object)  # beside smaller ones, 2**63 and more became floats
+            if all(isinstance(value, int) for value in exact.flat):
+                array = exact
+        elif array.size and array.dtype.kind not in "biuf":
             raise ValueError("its values are not numbers")
         if dtype.kind in "iu" and array.size:
             limits = np.iinfo(dtype)

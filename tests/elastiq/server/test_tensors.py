@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -28,6 +28,7 @@ def test_bytes_bring_back_every_tensor(array):
     np.testing.assert_array_equal(found, array)
 
 
+@example(np.array([0, 1 << 63], np.uint64))
 @given(tensors)
 def test_lists_bring_back_every_tensor(array):
     name = datatype(array.dtype)
@@ -43,6 +44,8 @@ def test_lists_bring_back_every_tensor(array):
         ([1, 2], "FP32", [3]),
         ([300], "UINT8", [1]),
         ([-1], "UINT8", [1]),
+        ([0, 1 << 63], "INT64", [2]),
+        ([0, 1 << 64], "UINT64", [2]),
         ([0.5], "INT32", [1]),
         (["a"], "FP32", [1]),
         ([[1], [2, 3]], "FP32", [3]),

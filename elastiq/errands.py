@@ -43,12 +43,14 @@ class Errands:
 
     def settle(self) -> None:
         """Wait until all is done that was sent. What is waited for need not be out of the way."""
+        with self._lock:
+            self._awaited += 1
         self._hurry.set()
-        self._awaited += 1
         try:
             self._waiting.join()
         finally:
-            self._awaited -= 1
+            with self._lock:
+                self._awaited -= 1
 
     def stop(self) -> None:
         """End, and wait for the end: no thread may be inside a runtime while the process exits."""

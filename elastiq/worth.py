@@ -26,7 +26,7 @@ STATES = 18
 CELLS = 180  # of `LONGEST`, for looking up what was found
 STEP = 0.3  # situations that differ by less, as logarithms, are one
 SHIFT_STEP = 0.2  # of what a change of points costs, as a share of an average run
-SOON_STEP = 0.125
+SOON_STEP = 0.125  # of all gaps
 RAREST, FASTEST = 8.0, 0.02  # bounds of the time between arrivals, in times that one is given
 KEPT = 4096  # situations
 ROUNDS = 200
@@ -183,7 +183,8 @@ def steps(
     begin: np.ndarray | None = None,
 ) -> Solving:
     """Value iteration, with refusing a request as one more choice, from the values of another
-    situation if there are any; in steps that take a tenth of a millisecond or some.
+    situation if there are any; in steps that take a tenth of a millisecond to one, and the first of
+    their kind two.
 
     `rarity` is the mean time between arrivals as a share of the time that requests are given,
     `shift` what a change of points costs as a share of an average run, and `soon` the share of

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 Words = list[str]
@@ -60,11 +61,11 @@ class Zygote:
         with self._lock:
             pid = self._ask(told)
             ended = threading.Event()
-            watch = threading.Thread(target=_watch, args=(pid, ended, timeout, until))
-            watch.start()
-            code = self._ask(None)
-            ended.set()
-            watch.join()
+            with ThreadPoolExecutor(1) as pool:
+                watch = pool.submit(_watch, pid, ended, timeout, until)
+                code = self._ask(None)
+                ended.set()
+            watch.result()  # nobody believes that it was killed where it was not
             return subprocess.CompletedProcess(arguments, code, out.read_text(), err.read_text())
 
     def close(self) -> None:
@@ -94,6 +95,7 @@ def serve() -> None:
         pid = os.fork()
         if pid == 0:
             _become(main, **json.loads(line))
+        os.setpgid(pid, pid)  # before anybody knows it, and can kill it with all that it starts
         print(pid, flush=True)
         sys.stdin.readline()  # asked for its end
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
@@ -101,7 +103,6 @@ def serve() -> None:
 
 def _become(main: Callable[[], object], arguments: Words, cwd: str, env: Env, files: Words) -> None:
     """Be the command, to the end."""
-    os.setsid()
     for descriptor, name in enumerate([os.devnull, *files]):
         flags = os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         os.dup2(os.open(name, flags), descriptor)

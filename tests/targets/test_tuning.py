@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -167,7 +168,10 @@ def test_a_killed_build_goes_on_where_it_was(build, told, tmp_path):
     def noted():
         return {path.parent.name: path for path in tmp_path.glob(f"*/tuning-*/{tuning.FILE}")}
 
-    build(tmp_path, "--tune", 10, until=lambda: any(map(os.path.getsize, noted().values())))
+    killed = build(
+        tmp_path, "--tune", 10, until=lambda: any(map(os.path.getsize, noted().values()))
+    )
+    assert killed.returncode == -signal.SIGKILL
     before = {name: path.read_text().rpartition("\n")[0] for name, path in noted().items()}
     told(tmp_path, "--tune", 10)
     after = {name: path.read_text() for name, path in noted().items()}

@@ -49,11 +49,13 @@ SETTINGS = {
     "profile_seconds": 0.3,
     "backends": ("onnxruntime",),
 }
-PROCESSES = 3
-PAIRS = 7
+PROCESSES = 5
+PAIRS = 15
 ROUNDS = 31  # at least, and
 SECONDS = 4.0  # of runs in turns: three hundredths are to be told apart
 IDLE = 10.0  # seconds
+PAUSES = 5
+AFTER = 9  # runs that tell what is steady just then, for the machine drifts within a minute
 SHIFTS = 10_000
 Call = Callable[[Arrays], Any]
 
@@ -270,19 +272,24 @@ def _latency(place: Path, way: str) -> dict[str, float]:
 
 
 def _idle(place: Path, way: str) -> dict[str, float]:
-    """The first run of each engine after another has run alone for long, over its steady median."""
+    """The first run of each engine after another has run alone for long, over the median of those
+    that follow it."""
     feed = _feed(place)
     engines = _engines(place, way)
-    steady = [interleaved({"": lambda e=e: e(feed)}, ROUNDS)[""] for e in engines[1:]]
+    for engine in engines:
+        engine(feed)
     ratios = []
-    for _ in range(PROCESSES):
+    for _ in range(PAUSES):
         until = time.perf_counter() + IDLE
         while time.perf_counter() < until:
             engines[0](feed)
-        for engine, usual in zip(engines[1:], steady, strict=True):
-            start = time.perf_counter()
-            engine(feed)
-            ratios.append((time.perf_counter() - start) / usual)
+        for engine in engines[1:]:
+            taken = []
+            for _ in range(1 + AFTER):
+                start = time.perf_counter()
+                engine(feed)
+                taken.append(time.perf_counter() - start)
+            ratios.append(taken[0] / np.median(taken[1:]))
     return {"ratio": float(np.median(ratios))}
 
 

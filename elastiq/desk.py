@@ -156,14 +156,16 @@ class Desk:
                 if self._queue.full:
                     displaced = self._queue.take_lesser(request.priority)
                     if displaced is None:
+                        self._count(request, False)
                         raise QueueFull(f"{self._limit} requests are waiting already. Try later.")
                 self._queue.add(request)
                 self._changed.notify()
         finally:
             # Outside the lock: a future runs the callbacks of whoever waits for it.
             for late in missed:
-                late.refuse(now)
+                self._turn_away(late, now)
         if displaced is not None and displaced.claim():
+            self._count(displaced, False)
             settle(displaced, QueueFull("others of a higher priority wait. Try later."))
 
     def offer(self, point: PointRecord) -> None:
@@ -195,7 +197,7 @@ class Desk:
             now = self._clock()
             slacks, rhythm = self._slacks(request, now), self._listener.rhythm
         if request.expired(now):
-            request.refuse(now)
+            self._turn_away(request, now)
         elif request.claim():
             self._answer(request, slacks, rhythm, now)
         return True
@@ -232,6 +234,8 @@ class Desk:
             # Whoever waited has the answer by now; the next request has waited for all of this.
             if done.ran:
                 self._dispatcher.learn(choice, took, self._clock() - begun - took, done.ran)
+            for one in batch:
+                self._count(one, one.expires is None or start + took <= one.expires)
             if request.session is not None:
                 self._remembering().grown(request.session)
 
@@ -263,6 +267,7 @@ class Desk:
             settle(request, Answer(memory.latest, waited, 0.0, choice, repeated=True))
         else:
             settle(request, DeadlineMissed(_hopeless_words(choice)))
+        self._count(request, False)
 
     def _companions(self, room: int, now: float) -> list[Request]:
         """Those next in line, to be answered together with the first."""
@@ -276,8 +281,17 @@ class Desk:
                 elif request.claim():
                     found.append(request)
         for late in missed:
-            late.refuse(now)
+            self._turn_away(late, now)
         return found
+
+    def _turn_away(self, request: Request, now: float) -> None:
+        request.refuse(now)
+        self._count(request, False)
+
+    def _count(self, request: Request, in_time: bool) -> None:
+        """Tell the dispatcher what became of a request that was its to place."""
+        if request.expires is not None and not request.choosy:
+            self._dispatcher.settle(in_time)
 
     def _recall(self, request: Request) -> Memory:
         """What is kept of a request's session; never of another by the same name."""

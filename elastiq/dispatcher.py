@@ -13,6 +13,7 @@ from elastiq.errors import ElastiqError, unknown
 from elastiq.latency import LatencyTable
 from elastiq.load import Load
 from elastiq.policies import Decision, Option, Policy, Situation, Thinking
+from elastiq.punctuality import Punctuality
 from elastiq.records import WHOLE, PointRecord
 from elastiq.rhythm import Rhythm
 from elastiq.spending import Spending
@@ -67,7 +68,8 @@ class Choice(NamedTuple):
             f"load       {load}",
             f"correction runs take {self.factor:.2f}x what was measured, and {_spell(self.added)}; "
             f"{_spell(self.overhead)} beside the engine",
-            f"queue      {len(slacks) - 1} behind; time left {', '.join(map(_spell, slacks))}",
+            f"queue      {len(slacks) - 1} behind; time left {', '.join(map(_spell, slacks))}; "
+            f"{self.situation.in_time:.1%} lately in time",
             *(
                 f"{'>' if index == self.decision.index else ' '} {option.point:<{width}}"
                 f"  score {option.score:.3f}"
@@ -96,6 +98,7 @@ class Choice(NamedTuple):
             "slacks": list(self.situation.slacks),
             "pace": self.situation.pace,
             "watts": self.situation.watts,
+            "in_time": self.situation.in_time,
             "options": [
                 {
                     "point": o.point,
@@ -150,6 +153,7 @@ class Dispatcher:
         self._extra_step = EXTRA_STEP * usual[0]
         self._beside, self._shifting, self._waking = Extra(), Extra(), Extra()
         self._spending = Spending(clock)
+        self._punctuality = Punctuality()
         self._clock = clock
         self._ended = -inf
         self._measured: dict[tuple[str, float], tuple[Option, ...]] = {}
@@ -218,6 +222,7 @@ class Dispatcher:
             shifting,
             watts,
             lately.soon,
+            self._punctuality.share,
         )
         options = self._options.get(kind) or self._of_kind(kind)
         if held is None:
@@ -243,6 +248,10 @@ class Dispatcher:
             self._waking.learn(took - steady)
         elif choice.situation.current not in (None, choice.decision.index):
             self._shifting.learn(took - steady)
+
+    def settle(self, in_time: bool) -> None:
+        """Take in what became of a request that had a deadline, and that any point might answer."""
+        self._punctuality.count(in_time)
 
     def _adopt(self) -> None:
         """Take in the points that were offered."""

@@ -72,7 +72,7 @@ SPOILT = 0.25  # of the deadline: a sender later than this has measured itself
     "names",
     multiple=True,
     help=f"Only this one, beside the points: {', '.join(contest.own_policies())}; options may "
-    "follow, as in utility:watts=5. [all]",
+    "follow, as in utility:in_time=0.99. [all]",
 )
 @click.option("--simulate", is_flag=True, help="By the latency table, in place of real runs.")
 @click.option(

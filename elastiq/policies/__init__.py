@@ -38,6 +38,7 @@ class Situation(NamedTuple):
     shifting: float = 0.0  # what a run costs more now, at another option than `current`
     watts: float = 0.0  # what runs took on average lately
     soon: float = AT_RANDOM  # share of arrivals lately that came soon after another
+    in_time: float = 1.0  # share of requests lately that were answered by their deadline
 
     @property
     def slack(self) -> float | None:

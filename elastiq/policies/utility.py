@@ -24,6 +24,10 @@ WORDS = "worth most to all: {:.1f} ms left, {} behind, one arriving every {:.2f}
 LATE = "the fastest: none is in time within {:.1f} ms"
 GIVEN_UP = "refused: too unlikely in {:.1f} ms, and {} behind have better chances"
 
+MERIT = 3.0  # in right answers: what it is worth at most to be in time at all,
+STEPS = 4  # in so many steps
+FAR = 0.05  # below the share to be in time: it is out of reach, and right answers are what counts
+
 NEAR = 0.9  # of the watts that may be spent: from here on, energy has a price
 PRICE = 4.0  # in right answers, of the costliest above the cheapest, where all of them are spent
 # Of an option: its index; its score if in time surely, likely or typically; by how much it is more
@@ -40,24 +44,32 @@ class Utility:
 
     Another point than the present one must be worth more by `stay`, a share of a right answer.
     Under overload, a request that may be too late is refused for the sake of those who have more
-    time. Where runs together come near to `watts`, energy has a price as well, as high as it takes.
+    time. Where a share is to be answered `in_time`, that is worth something as such, the more the
+    fewer lately were. Where runs together come near to `watts`, energy has a price as well, as high
+    as it takes.
     """
 
     stay: float = 0.02
     watts: float = inf
+    in_time: float = 0.0
     name = "utility"
     _worth: Worth = field(default_factory=Worth, init=False, repr=False, compare=False)
     _plans: dict[_Key, _Plan] = field(default_factory=dict, init=False, repr=False, compare=False)
     _costs: dict[tuple[int, int], _Costs] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _valued: dict[tuple[int, int], tuple[tuple[Option, ...], tuple[Option, ...]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if not self.watts > 0:
             raise ElastiqError(f"watts is {self.watts:g}; it must be above 0")
+        if not 0.0 <= self.in_time < 1.0:
+            raise ElastiqError(f"in_time is {self.in_time:g}; it must be at least 0, and below 1")
 
     def choose(self, options: tuple[Option, ...], situation: Situation) -> Decision:
-        _, slacks, current, pace, given, waking, shifting, watts, soon = situation
+        _, slacks, current, pace, given, waking, shifting, watts, soon, kept = situation
         price = self._price(watts)
         if given is None and (given := _given(slacks)) is None:
             extra = self._extra(options)
@@ -66,6 +78,8 @@ class Utility:
                 for option, more in zip(options, extra, strict=True)
             ]
             return Decision(worth.index(max(worth)), "the most accurate: no deadline")
+        if kept < 1.0 and (merit := self._merit(kept)):
+            options = self._with_merit(options, merit)
         given = min(LONGEST_GIVEN, max(SHORTEST, given))
         key = id(options), pace, soon, round(log(given) / GIVEN_STEP), shifting
         left = inf if slacks[0] is None else slacks[0]
@@ -92,6 +106,25 @@ class Utility:
         if self.watts == inf:
             return 0.0
         return PRICE * max(0.0, (watts / self.watts - NEAR) / (1.0 - NEAR))
+
+    def _merit(self, kept: float) -> int:
+        """What it is worth to be in time at all, in steps, where such a share lately was."""
+        if self.in_time == 0.0 or kept < self.in_time - FAR:
+            return 0
+        return min(STEPS, round(STEPS * (1.0 - kept) / (1.0 - self.in_time)))
+
+    def _with_merit(self, options: tuple[Option, ...], merit: int) -> tuple[Option, ...]:
+        """The options, where it is worth so much. As it is to all who are still to come, it makes
+        no difference but that points differ by less."""
+        found = self._valued.get((id(options), merit))
+        if found is None or found[0] is not options:
+            if len(self._valued) >= PLANS:
+                self._valued.clear()
+            best = max(option.score for option in options)
+            part = best / (best + MERIT * merit / STEPS)
+            valued = tuple(o._replace(score=best - part * (best - o.score)) for o in options)
+            found = self._valued[id(options), merit] = options, valued
+        return found[1]
 
     def _plan(self, options: tuple[Option, ...], key: _Key) -> _Plan:
         if len(self._plans) >= PLANS:

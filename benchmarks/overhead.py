@@ -3,13 +3,15 @@
     python -m benchmarks overhead
 
 No engine is measured: the points have invented latencies, and the worker's engine returns at once
-or sleeps for a known time. Rounds of the different measurements are interleaved.
+or sleeps for a known time. Beside it stands a pool of one thread, which chooses and keeps nothing.
+Rounds of the different measurements are interleaved.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import numpy as np
@@ -22,7 +24,7 @@ from elastiq.load import Load, LoadMonitor
 from elastiq.policies import policy
 from elastiq.protocols import Arrays
 from elastiq.records import PointRecord, StageRecord
-from elastiq.requests import Done
+from elastiq.requests import Done, Execute
 from elastiq.rhythm import Rhythm
 from elastiq.worker import Worker
 
@@ -86,6 +88,23 @@ def handing(worker: Worker) -> Callable[[], float]:
     return once
 
 
+def bare(pool: ThreadPoolExecutor, execute: Execute) -> Callable[[], float]:
+    """The same for a thread of Python's own, which chooses nothing and keeps nothing."""
+    taken = [0.0]
+
+    def timed() -> None:
+        start = time.perf_counter()
+        execute("", [{}], None)
+        taken[0] = time.perf_counter() - start
+
+    def once() -> float:
+        start = time.perf_counter()
+        pool.submit(timed).result()
+        return time.perf_counter() - start - taken[0]
+
+    return once
+
+
 def at_once(point: str, requests: Sequence[Arrays], memory: Memory | None) -> Done:
     return Done([{} for _ in requests], ["main"])
 
@@ -101,12 +120,15 @@ def measure() -> dict[str, dict[str, float]]:
         monitor = stack.enter_context(LoadMonitor())
         idle = stack.enter_context(Worker(dispatcher(monitor), at_once))
         slow = stack.enter_context(Worker(dispatcher(monitor), sleeping))
+        pool = stack.enter_context(ThreadPoolExecutor(1))
         measured = {
             "decide + learn, nobody behind": choosing(1, monitor),
             "decide + learn, 16 behind": choosing(17, monitor),
             "decide + learn, 16 behind, load drifting": choosing(17, drifting()),
             "worker, engine returns at once": handing(idle),
             "worker, engine sleeps 1 ms": handing(slow),
+            "thread pool, engine returns at once": bare(pool, at_once),
+            "thread pool, engine sleeps 1 ms": bare(pool, sleeping),
         }
         times: dict[str, list[float]] = {name: [] for name in measured}
         for _ in range(ROUNDS):
@@ -121,6 +143,9 @@ def measure() -> dict[str, dict[str, float]]:
 def run() -> list[Figure]:
     figures = []
     for name, found in measure().items():
+        if name.startswith("thread pool"):
+            figures.append(Figure(f"{name}, median", found["p50"], "us"))
+            continue
         deciding = name.startswith("decide")
         most = DECISION_GOAL if deciding else WORKER_GOAL
         figures.append(at_most(f"{name}, median", found["p50"], most, "us"))

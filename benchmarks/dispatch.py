@@ -119,9 +119,9 @@ WIDE = {"model": "benchmarks.wide:model", "backends": ("onnxruntime",), "precisi
 def run() -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         path, wide = Path(folder) / "perceiver.elastiq", Path(folder) / "wide.elastiq"
-        _build(wide, WIDE)
+        build(wide, WIDE)
         large = Sent.of(wide, WIDE_SECONDS)
-        _build(path, SMALL)
+        build(path, SMALL)
         small = Sent.of(path, SECONDS)
         with elastiq.open(path) as bundle:
             steps = _step(bundle)
@@ -132,7 +132,7 @@ def run() -> list[Figure]:
     return [*large.figures("wide"), *small.figures(), *_simulated(grid), *steps]
 
 
-def _build(path: Path, settings: dict[str, Any]) -> None:
+def build(path: Path, settings: dict[str, Any]) -> None:
     """The bundle, with a table that was measured just now and not some day in the past."""
     flags = settings | {"output": str(path)}
     planned = plan(config.read(None, flags))

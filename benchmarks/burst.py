@@ -23,7 +23,7 @@ from benchmarks.dispatch import HOG, NAMES, OURS, WIDE, Kind, build
 from benchmarks.harness import Figure, at_least
 from elastiq import contest
 
-TIMES = 6
+TIMES = 4
 SECONDS = 6.0  # each
 CERTAINTY = 0.95
 

@@ -285,8 +285,9 @@ class Desk:
         return found
 
     def _turn_away(self, request: Request, now: float) -> None:
+        if not request.future.cancelled():
+            self._count(request, False)
         request.refuse(now)
-        self._count(request, False)
 
     def _count(self, request: Request, in_time: bool) -> None:
         """Tell the dispatcher what became of a request that was its to place."""

@@ -72,6 +72,10 @@ def test_requests_that_any_point_might_answer_count_by_whether_they_are_in_time(
         assert desk.serve_one()
         assert future.done()
     assert counted == [True, False, False]
+    desk.submit(REQUEST, 0.0).cancel()
+    desk.submit(REQUEST, 3.0)
+    assert desk.serve_one() and desk.serve_one()
+    assert counted == [True, False, False, True]
 
 
 def test_who_is_turned_away_at_the_door_counts_as_late(make):

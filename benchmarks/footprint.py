@@ -54,7 +54,7 @@ PAIRS = 15
 ROUNDS = 31  # at least, and
 SECONDS = 2.0  # of runs in turns: three hundredths are to be told apart
 IDLE = 10.0  # seconds
-PAUSES = 5
+PAUSES = 2  # in each process
 AFTER = 9  # runs that tell what is steady just then, for the machine drifts within a minute
 SHIFTS = 10_000
 Call = Callable[[Arrays], Any]
@@ -110,7 +110,7 @@ def _figures(place: Path) -> list[Figure]:
     one, naive, ours = found["naive costliest"], found["naive all"], found["bundle all"]
     single, alone = found["bundle costliest"], found["naive cheapest"]
     latency = _latencies(place, "naive")
-    idle = {way: _child("idle", place, way)["ratio"] for way in ("naive", "bundle")}
+    idle = _idles(place, ("naive", "bundle"))
     whole = sum(f.stat().st_size for f in (place / "bundle").rglob("*") if f.is_file())
     samples = (place / "bundle" / SAMPLES).stat().st_size
     files = [f.stat().st_size for f in place.glob("*.onnx")]
@@ -190,6 +190,12 @@ def _latencies(place: Path, way: str) -> dict[str, float]:
     points = [float(np.median([run[key] for run in runs])) for key in runs[0] if key != "differing"]
     differing = sum(run["differing"] for run in runs)
     return {"worst": max(points), "median": float(np.median(points)), "differing": differing}
+
+
+def _idles(place: Path, ways: tuple[str, ...]) -> dict[str, float]:
+    """What a first run after idle takes over those that follow it: medians of fresh processes."""
+    runs = [{way: _child("idle", place, way)["ratio"] for way in ways} for _ in range(PROCESSES)]
+    return {way: float(np.median([run[way] for run in runs])) for way in ways}
 
 
 def _opened(

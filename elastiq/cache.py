@@ -82,6 +82,15 @@ def let_go(content: np.ndarray) -> None:
         file.base.obj.madvise(mmap.MADV_DONTNEED)
 
 
+def let_reread(name: str) -> None:
+    """Have a file that was just written read from the disk by whoever maps it next: then it lies in
+    large pieces of memory, which a CPU finds sooner than the small ones it was written to. A tenth
+    of the first run of an engine that was not used for a while."""
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError), (folder() / name).open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def touch(name: str) -> None:
     """Note, to the day, that a file is in use. A folder that is read-only needs no such notes."""
     path = folder() / name

@@ -99,6 +99,7 @@ def _keep_tensor(content: bytes) -> str:
     name = f"{PREFIX}{len(content):0{SIZE_DIGITS}x}-{digest.of_bytes(content)}"
     if not _are_whole([name]):
         digest.write_atomically(cache.folder() / name, content)
+        cache.let_reread(name)
     return name
 
 

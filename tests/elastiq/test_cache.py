@@ -74,3 +74,15 @@ def test_what_is_let_go_of_is_read_again():
     found = cache.find("large")
     cache.let_go(found)
     assert found.tobytes() == content
+
+
+def test_a_file_that_was_just_written_is_read_from_the_disk_again(monkeypatch):
+    asked, content = [], bytes(5000)
+    monkeypatch.setattr(os, "posix_fadvise", lambda *how: asked.append(how[1:]), raising=False)
+    cache.keep("a", content)
+    cache.let_reread("a")
+    assert asked == [(0, 0, os.POSIX_FADV_DONTNEED)]
+    cache.let_reread("was never kept")
+    monkeypatch.delattr(os, "posix_fadvise")  # as on macOS
+    cache.let_reread("a")
+    assert cache.find("a").tobytes() == content

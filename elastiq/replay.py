@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import gc
 import itertools
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from concurrent.futures import CancelledError, Future, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -41,11 +40,16 @@ class Sent:
     sent: float
     future: Future[Answer] | None = None  # None: turned away at the door
     done: float = 0.0
-    stamped: threading.Event = field(default_factory=threading.Event)
 
     def stamp(self, _: Future[Answer]) -> None:
         self.done = time.perf_counter()
-        self.stamped.set()
+
+    def wait(self) -> None:
+        """Until it is answered, and stamped: whoever waits is told before callbacks are called."""
+        if self.future is not None:
+            wait([self.future])
+            while not self.done:
+                time.sleep(0.0)
 
 
 def replay(
@@ -158,16 +162,16 @@ def _send(
         inputs = samples.input(pick)
         due = start + moment
         changes.until(moment)
-        time.sleep(max(0.0, due - time.perf_counter()))
+        left = due - time.perf_counter()
+        if left > 0.0:  # to sleep for no time is to wake the worker in vain
+            time.sleep(left)
         one = Sent(pick, due, time.perf_counter())
-        try:
+        with suppress(QueueFull):
             one.future = worker.submit(inputs, due + deadline - one.sent)
             one.future.add_done_callback(one.stamp)
-        except QueueFull:
-            one.stamped.set()
         sent.append(one)
     for one in sent:
-        one.stamped.wait()
+        one.wait()
     return sent
 
 

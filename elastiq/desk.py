@@ -28,6 +28,8 @@ LOOK_AHEAD = 16  # requests behind the first whose deadlines the dispatcher is t
 BETWEEN = 4  # requests served without a moment to think, where others wait always
 THINKING = 0.01  # of all time may go into thinking,
 MUSED = 0.02  # seconds at once
+BREATH = 1e-4  # seconds between thoughts
+HURRY = 2e-4  # seconds before each request, whose choice would be a bad one
 PROBE = 0.25  # seconds without an answer, after which a prediction is put to the test
 
 
@@ -185,9 +187,11 @@ class Desk:
     def serve_one(self) -> bool:
         """Wait for a request and serve it; False when closed, with none left."""
         self._served += 1
+        if self._dispatcher.astray:
+            self._hurry()
         if not self._queue or self._served % BETWEEN == 0:
             while self.think() and not self._queue and not self._closed:
-                time.sleep(0.0)  # others need the interpreter too
+                self._breathe()
         with self._changed:
             while not self._queue:
                 if self._closed:
@@ -202,6 +206,18 @@ class Desk:
             self._answer(request, slacks, rhythm, now)
         return True
 
+    def _breathe(self) -> None:
+        """Let others have the interpreter, who would not wake in time if it were only let go of."""
+        with self._changed:
+            if not self._queue and not self._closed:
+                self._changed.wait(BREATH)
+
+    def _hurry(self) -> None:
+        """Let the policy work on what its choices lack most, whoever waits."""
+        until = self._clock() + HURRY
+        while self._dispatcher.astray and self._dispatcher.think() and self._clock() < until:
+            pass
+
     def _answer(
         self, request: Request, slacks: list[float | None], rhythm: Rhythm, begun: float
     ) -> None:
@@ -209,10 +225,13 @@ class Desk:
         try:
             memory = None if request.session is None else self._recall(request)
             choice = self._choose(request, memory, slacks, rhythm)
+            if self._hopeless(request, choice, self._clock()):
+                self._give_up(request, memory, choice)
+                passes = choice.decision.passes and not request.choosy
+                batch = self._behind(choice) if passes else []
+                if not batch:
+                    return
             start = self._clock()
-            if self._hopeless(request, choice, start):
-                self._give_up(request, memory, choice, start)
-                return
             if choice.option.takes > 1 and not request.choosy:
                 batch += self._companions(choice.option.takes - 1, start)
             self._last_run = start
@@ -260,14 +279,24 @@ class Desk:
             memory.point = self._dispatcher.decide(slacks, rhythm, memory.costliest).point
         return self._dispatcher.decide(slacks, rhythm, kind, memory.point)
 
-    def _give_up(self, request: Request, memory: Memory | None, choice: Choice, now: float) -> None:
+    def _give_up(self, request: Request, memory: Memory | None, choice: Choice) -> None:
         """No time for an answer: a session has its last one, all others are refused."""
+        now = self._clock()
         if memory is not None and memory.latest is not None and request.inputs:
             waited = now - request.arrived
             settle(request, Answer(memory.latest, waited, 0.0, choice, repeated=True))
         else:
-            settle(request, DeadlineMissed(_hopeless_words(choice)))
+            settle(request, DeadlineMissed(_hopeless_words(request, choice, now)))
         self._count(request, False)
+
+    def _behind(self, choice: Choice) -> list[Request]:
+        """The next in line who can be in time with what was chosen, if any; those before are given
+        up."""
+        while found := self._companions(1, self._clock()):
+            if not self._hopeless(found[0], choice, self._clock()):
+                break
+            self._give_up(found[0], None, choice)
+        return found
 
     def _companions(self, room: int, now: float) -> list[Request]:
         """Those next in line, to be answered together with the first."""
@@ -331,6 +360,6 @@ class Desk:
         return slacks
 
 
-def _hopeless_words(choice: Choice) -> str:
-    left, needed = choice.situation.slack or 0.0, choice.predicted
+def _hopeless_words(request: Request, choice: Choice, now: float) -> str:
+    left, needed = (request.expires or now) - now, choice.predicted
     return f"{1e3 * left:.1f} ms are left, and {choice.point} takes {1e3 * needed:.1f} ms now"

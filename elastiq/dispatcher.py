@@ -170,6 +170,11 @@ class Dispatcher:
         """The device's load, as it is known now."""
         return self._load()
 
+    @property
+    def astray(self) -> bool:
+        """Whether the policy's choices are likely to be bad ones, until it has worked on."""
+        return self._thinking is not None and self._thinking.astray
+
     def think(self) -> bool:
         """Let the policy work ahead, for a moment; False if it has nothing to do."""
         return self._thinking is not None and self._thinking.think()

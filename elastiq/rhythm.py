@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import exp, inf
 from typing import NamedTuple
 
-OVER = 16  # arrivals that pace and time given are averaged over
+OVER = 16  # arrivals that the pace is averaged over
+GIVEN_OVER = 64  # that the time given is: some come late, and others do not for that
 PAUSE = 12.0  # times the pace: what a longer gap counts as, so that a burst is still known
 # for one after a silence. Simulations of uneven arrivals lose by less and by more
 LEAST_GAP = 1e-5  # seconds, so that a pace of nothing can recover
@@ -43,7 +44,7 @@ class Listener:
         self._last = now
         if deadline is not None and 0.0 < deadline < inf:
             usual = deadline if self._given is None else self._given
-            self._given = usual + (deadline - usual) / OVER
+            self._given = usual + (deadline - usual) / GIVEN_OVER
 
     def _follow(self, gap: float) -> None:
         if self._pace is None:

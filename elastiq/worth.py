@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 from math import exp, log
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,7 +29,12 @@ STEP = 0.3  # situations that differ by less, as logarithms, are one
 SHIFT_STEP = 0.2  # of what a change of points costs, as a share of an average run
 SOON_STEP = 0.125  # of all gaps
 RAREST, FASTEST = 8.0, 0.02  # bounds of the time between arrivals, in times that one is given
-KEPT = 4096  # situations
+KEPT = 128  # situations
+WANTED = 4  # that are put off
+ALIKE = 1  # step between situations that are one: what is learnt moves by as much while runs go on
+OTHERWISE = 3  # steps that other scores count for
+UNLIKE = 1000  # steps: other points
+FORESIGHT = 4  # steps between paces that are looked at before they are met
 ROUNDS = 200
 TURNS = 3  # of these in a step
 ENOUGH = 1e-3  # of a right answer: values so near to each other will do
@@ -42,9 +48,24 @@ TO_CELLS = np.array(  # from values by wait to values by cell
     ]
 )
 
-# Scores, requests that runs take, how slow points are, how far apart, how rare requests are and how
-# many come soon after others, what a change of points costs.
-Key = tuple[tuple[float, ...], tuple[int, ...], int, int, int, int, int]
+
+class Key(NamedTuple):
+    """What tells situations apart, in steps."""
+
+    scores: tuple[float, ...]
+    takes: tuple[int, ...]  # requests, by each run
+    slow: int  # how much of the time that is given all runs take
+    spread: int  # how far the fastest is from the slowest
+    rare: int  # how rarely requests come
+    often: int  # how many of them come soon after another
+    shift: int  # what a change of points costs
+
+    def apart(self, other: Key) -> int:
+        """How many steps lie between two situations."""
+        if self.takes != other.takes:
+            return UNLIKE
+        steps = sum(abs(mine - its) for mine, its in zip(self[2:], other[2:], strict=True))
+        return min(UNLIKE - 1, steps + (OTHERWISE if self.scores != other.scores else 0))
 
 
 @dataclass(frozen=True)
@@ -68,15 +89,14 @@ class Worth:
     """Finds values and keeps them: a device meets the same few situations again and again.
 
     To find new ones takes as long as a request does. It is put off, and done in small steps while
-    nobody waits and between requests; meanwhile those of the last situation have to do.
+    nobody waits and between requests; meanwhile those of the situation most like it have to do.
     """
 
     def __init__(self) -> None:
         self.found = 0  # situations so far
         self._solved: dict[Key, Values] = {}
-        self._latest: Values | None = None
-        self._known: Key | None = None  # of the latest
-        self._wanted: tuple[Key, Solving] | None = None
+        self._wanted: dict[Key, Solving] = {}
+        self._asked: tuple[Key, tuple[Option, ...]] | None = None
 
     def __call__(
         self,
@@ -85,8 +105,9 @@ class Worth:
         pace: float,
         shifting: float,
         soon: float = AT_RANDOM,
-    ) -> tuple[Values, bool]:
-        """What follows a run is worth, and whether that was found for a situation like this one.
+    ) -> tuple[Values, int]:
+        """What follows a run is worth, and how many steps away the situation is that this was found
+        for.
 
         `pace` is the mean time between arrivals, of which a share come `soon` after another.
         """
@@ -99,55 +120,72 @@ class Worth:
         slow, rare = _level(cost / given), _level(min(RAREST, max(FASTEST, pace / given)))
         shift = round(shifting * len(options) / cost / SHIFT_STEP)
         often = round((soon - AT_RANDOM) / SOON_STEP)
-        key = scores, takes, slow, _level(min(means) / max(means)), rare, often, shift
-        found, latest = self._solved.get(key), self._latest
-        if found is None:
-            if latest is not None and len(latest.states) != len(options):
-                latest = None
-            if latest is not None and _near(key, self._known):
-                return latest, True
-            # The shape of the costs is that of the options that came first; their size varies.
-            solving = steps(
-                options,
-                cost / exp(STEP * slow),
-                exp(STEP * rare),
-                SHIFT_STEP * shift,
-                AT_RANDOM + SOON_STEP * often,
-                None if latest is None else latest.states,
-            )
-            if latest is not None:
-                self._wanted = self._wanted or (key, solving)
-                return latest, False
-            found = self._keep(key, _last(solving))
-        self._latest, self._known = found, key
-        return found, True
+        key = Key(scores, takes, slow, _level(min(means) / max(means)), rare, often, shift)
+        self._asked = key, options
+        if (found := self._solved.get(key)) is not None:
+            return found, 0
+        near, away = self._nearest(key)
+        if near is None:
+            return self._keep(key, _last(self._solving(key, options))), 0
+        if away > ALIKE and key not in self._wanted:
+            while len(self._wanted) >= WANTED:
+                self._wanted.pop(next(iter(self._wanted)))
+            self._wanted[key] = self._solving(key, options, near)
+        return near, away
 
     def think(self) -> bool:
-        """One step more of what was put off; False if nothing was."""
-        if self._wanted is None:
+        """One step more of what was put off last, or else of what a burst would be worth; False if
+        nothing is left to find."""
+        if not self._wanted and not self._foresee():
             return False
-        key, solving = self._wanted
+        key = next(reversed(self._wanted))
         try:
-            next(solving)
+            next(self._wanted[key])
         except StopIteration as end:
-            self._wanted = None
+            del self._wanted[key]
             self._keep(key, end.value)
         return True
 
+    def _foresee(self) -> bool:
+        """Ask for what could come of the last situation, which is faster arrivals, and then for
+        itself, if one that is nearly alike had to do."""
+        if self._asked is None:
+            return False
+        key, options = self._asked
+        paces = range(key.rare - FORESIGHT, _level(FASTEST) - 1, -FORESIGHT)
+        for other in (*(key._replace(rare=rare) for rare in paces), key):
+            near, away = self._nearest(other)
+            if away > (FORESIGHT // 2 if other is not key else 0):
+                self._wanted[other] = self._solving(other, options, near)
+                return True
+        return False
+
+    def _nearest(self, key: Key) -> tuple[Values | None, int]:
+        """What was found for the situation that is most like this one, and how unlike they are."""
+        near = min(self._solved, key=key.apart, default=None)
+        if near is None or (away := key.apart(near)) >= UNLIKE:
+            return None, UNLIKE
+        return self._solved[near], away
+
+    def _solving(
+        self, key: Key, options: tuple[Option, ...], near: Values | None = None
+    ) -> Solving:
+        # The shape of the costs is that of the options that came first; their size varies.
+        return steps(
+            options,
+            sum(option.mean for option in options) / exp(STEP * key.slow),
+            exp(STEP * key.rare),
+            SHIFT_STEP * key.shift,
+            AT_RANDOM + SOON_STEP * key.often,
+            None if near is None else near.states,
+        )
+
     def _keep(self, key: Key, found: Values) -> Values:
         if len(self._solved) >= KEPT:
-            self._solved.clear()
+            self._solved.pop(next(iter(self._solved)))
         self._solved[key] = found
         self.found += 1
         return found
-
-
-def _near(key: Key, other: Key | None) -> bool:
-    """Whether a situation is a step from another: what is learnt while requests run moves by as
-    much, and to solve each such situation would take time from all of them."""
-    if other is None or key[:2] != other[:2]:
-        return False
-    return sum(abs(a - b) for a, b in zip(key[2:], other[2:], strict=True)) <= 1
 
 
 def _level(ratio: float) -> int:

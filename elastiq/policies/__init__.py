@@ -52,13 +52,15 @@ class Situation(NamedTuple):
 class Decision(NamedTuple):
     """The option taken, by index, and why: words for `facts`, put together when somebody asks.
 
-    It may also say that the request is better refused than answered even so.
+    It may also say that the request is better refused than answered even so; or that the option is
+    meant for those behind, where it `passes` over whoever is first and cannot be in time with it.
     """
 
     index: int  # type: ignore[assignment]
     words: str
     facts: tuple[float, ...] = ()
     refuses: bool = False
+    passes: bool = False
 
     @property
     def why(self) -> str:
@@ -76,6 +78,11 @@ class Policy(Protocol):
 @runtime_checkable
 class Thinking(Protocol):
     """A policy that works ahead, between requests and while nobody waits."""
+
+    @property
+    def astray(self) -> bool:
+        """Whether its choices are likely to be bad ones, until it has worked on."""
+        ...
 
     def think(self) -> bool:
         """A tenth of a millisecond of work; False if there is none."""

@@ -19,6 +19,7 @@ SHORTEST, LONGEST_GIVEN = 1e-6, 1e6  # seconds
 GIVEN_STEP = 0.2  # of the logarithm of the time given: such times are alike
 PLANS = 256  # kept
 ALONE = 0.5  # of the reasons to stay at a point, where nobody waits behind
+FAR_OFF = 6  # steps between situations: what was found for one misleads in the other
 NONE_FITS = -1
 WORDS = "worth most to all: {:.1f} ms left, {} behind, one arriving every {:.2f} ms"
 LATE = "the fastest: none is in time within {:.1f} ms"
@@ -55,6 +56,7 @@ class Utility:
     name = "utility"
     _worth: Worth = field(default_factory=Worth, init=False, repr=False, compare=False)
     _plans: dict[_Key, _Plan] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _astray: bool = field(default=False, init=False, repr=False, compare=False)
     _costs: dict[tuple[int, int], _Costs] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -87,12 +89,20 @@ class Utility:
         plan = self._plans.get(key)
         if plan is None or plan.costs.options is not options or plan.outdated(self._worth.found):
             plan = self._plan(options, key)
+        self._astray = plan.far
         best, refuses = plan.best(slacks, given, current, self.stay, waking, shifting, price)
+        passes = plan.costs.packs and behind > 0
         if best == NONE_FITS:
-            return Decision(_fastest(options, len(slacks)), LATE, (1e3 * left,))
+            return Decision(_fastest(options, len(slacks)), LATE, (1e3 * left,), passes=passes)
         if refuses:
             return Decision(best, GIVEN_UP, (1e3 * left, behind), refuses=True)
-        return Decision(best, WORDS, (1e3 * left, behind, 1e3 * (pace or inf)))
+        facts = 1e3 * left, behind, 1e3 * (pace or inf)
+        return Decision(best, WORDS, facts, passes=passes)
+
+    @property
+    def astray(self) -> bool:
+        """Whether it goes by what was found for quite another situation."""
+        return self._astray
 
     def think(self) -> bool:
         """Work on what the situations met lately are worth; False if all is known."""
@@ -136,9 +146,8 @@ class Utility:
         costs = self._costs.get((known, level))
         if costs is None or costs.options is not options:
             costs = self._costs[known, level] = _Costs(options, given, self._extra(options))
-        values, own = self._worth(options, given, every, shifting, soon)
-        borrowed = None if own else self._worth.found
-        plan = self._plans[key] = _Plan(costs, values, every, borrowed)
+        values, away = self._worth(options, given, every, shifting, soon)
+        plan = self._plans[key] = _Plan(costs, values, every, away, self._worth.found)
         return plan
 
 
@@ -225,16 +234,18 @@ class _Plan:
     than a run. Values may be borrowed from another situation, until more are found."""
 
     def __init__(
-        self, costs: _Costs, values: Values, pace: float, borrowed: int | None = None
+        self, costs: _Costs, values: Values, pace: float, away: int = 0, found: int = 0
     ) -> None:
         self.costs = costs
         self._values = values
         self._pace = max(pace, SHORTEST)
-        self._borrowed = borrowed
+        self._borrowed = away > 0
+        self._found = found
+        self.far = away > FAR_OFF
 
     def outdated(self, found: int) -> bool:
         """Whether values of its own may have been found meanwhile."""
-        return self._borrowed is not None and self._borrowed != found
+        return self._borrowed and self._found != found
 
     def best(
         self,
@@ -316,9 +327,10 @@ class _Plan:
             )
         slack = slacks[gone]
         waited = 0.0 if slack is None else max(0.0, given - slack)
-        # More behind the next than come in that time on average are as if it had waited longer.
-        behind = len(slacks) - gone - 1
-        waited = max(0.0, waited + (behind - waited / self._pace) * self.costs.fastest) + late
+        # More behind the next than come in that time on average are as if it had waited longer: by
+        # what they take, but under overload only by what they take to come, for most are lost.
+        more = len(slacks) - gone - 1 - waited / self._pace
+        waited = max(0.0, waited + more * min(self._pace, self.costs.fastest)) + late
         return worth + self._values.waiting[index][run + int(min(CELLS, waited * self.costs.cells))]
 
 

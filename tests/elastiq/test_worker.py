@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elastiq.desk import MUSED, THINKING, Desk
+from elastiq.desk import HURRY, MUSED, THINKING, Desk
+from elastiq.dispatcher import Dispatcher
 from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull
+from elastiq.policies import Decision
 from elastiq.requests import PRIORITIES, Done
 from elastiq.worker import Worker
 
@@ -215,6 +217,8 @@ def test_to_think_takes_its_share_of_the_time_and_no_more(make):
     clock, took = make.clock(0.0), []
 
     class Thinker:
+        astray = False
+
         def think(self):
             clock.now += 0.001
             took.append(0.001)
@@ -232,6 +236,69 @@ def test_to_think_takes_its_share_of_the_time_and_no_more(make):
     for _ in range(3):
         clock.now += 1.0
         assert until_tired() == pytest.approx(THINKING, abs=0.0011)
+
+
+def test_where_choices_are_bad_ones_it_thinks_even_if_others_wait(make):
+    clock, events = make.clock(0.0), []
+
+    class Lost:
+        """Knows what to do after so many steps of 50 us."""
+
+        left = 20
+
+        @property
+        def astray(self):
+            return self.left > 0
+
+        def think(self):
+            clock.now += 5e-5
+            events.append("think")
+            self.left -= 1
+            return True
+
+        def decide(self, *_, **__):
+            events.append("decide")
+            raise ElastiqError("enough")
+
+    desk = Desk(Lost(), execute=None, clock=clock)
+    for number in range(6):
+        desk.submit(request(number))
+    while desk.waiting:
+        desk.serve_one()
+    turns = "".join("t" if event == "think" else "d" for event in events).split("d")
+    assert 1 < max(map(len, turns)) <= 1 + round(HURRY / 5e-5)
+    assert sum(map(len, turns)) >= 20
+
+
+def test_those_who_cannot_be_in_time_are_passed_over_at_once(make):
+    """Where the policy means those behind, nobody asks it again for each that is given up."""
+    clock, asked, ran = make.clock(0.0), [], []
+    four = make.point("four", 0.9, takes=4)
+
+    class Passing:
+        name = "passing"
+
+        def choose(self, options, situation):
+            asked.append(situation.slacks)
+            return Decision(0, "for those behind", passes=True)
+
+    def execute(point, requests, memory=None):
+        ran.append([int(request["x"][0]) for request in requests])
+        return Done([{} for _ in requests], ["four"])
+
+    dispatcher = Dispatcher([four], make.table({"four": 1.0}), Passing(), lambda: 0.0, clock=clock)
+    desk = Desk(dispatcher, execute, clock=clock)
+    asked.clear()
+    lefts = [0.4, 0.6, 5.0, 0.5, 5.0, 5.0, 5.0, 5.0]
+    futures = [desk.submit(request(number), left) for number, left in enumerate(lefts)]
+    desk._last_run = 0.0  # none of them is a test of whether it is as slow as that
+    desk.serve_one()
+    assert len(asked) == 1
+    assert ran == [[2, 3, 4, 5]]
+    for future in futures[:2]:
+        with pytest.raises(DeadlineMissed, match="four takes 1000"):
+            future.result(0)
+    assert not futures[6].done()
 
 
 def test_closing_answers_everybody_first(make, engine):

@@ -10,12 +10,15 @@ import pytest
 from elastiq.policies import Situation, policy
 from elastiq.rhythm import AT_RANDOM
 from elastiq.worth import (
+    ALIKE,
     CHANCES,
+    FORESIGHT,
     LONGEST,
     SOON_STEP,
     STATES,
     STEP,
     WAITS,
+    WANTED,
     Worth,
     _moves_of_many,
     _served,
@@ -97,8 +100,8 @@ def known(worth, *situation):
     worth(*situation)
     while worth.think():
         pass
-    values, own = worth(*situation)
-    assert own
+    values, away = worth(*situation)
+    assert away == 0
     return values
 
 
@@ -115,26 +118,70 @@ def test_like_situations_are_solved_once(make):
     assert len({id(one) for one in (first, *others)}) == 4
 
 
-def test_a_situation_a_step_away_is_no_new_one(make):
+def test_a_situation_that_is_nearly_alike_is_no_new_one(make):
     worth, options = Worth(), make.options((1.0, 0.6), (2.0, 0.9))
-    first = known(worth, options, GIVEN, 1.0, 0.0)
-    assert worth(options, GIVEN, exp(STEP), 0.0) == (first, True)
-    assert worth(options, GIVEN, exp(2 * STEP), 0.0) == (first, False)
-    assert worth(options, GIVEN, exp(STEP), 0.0, AT_RANDOM + SOON_STEP) == (first, False)
+    first, _ = worth(options, GIVEN, 1.0, 0.0)
+    assert worth(options, GIVEN, exp(ALIKE * STEP), 0.0) == (first, ALIKE)
+    assert worth._wanted == {}
+    assert worth(options, GIVEN, exp(STEP), 0.0, AT_RANDOM + SOON_STEP) == (first, 2)
+    assert worth(options, GIVEN, exp((ALIKE + 2) * STEP), 0.0) == (first, ALIKE + 2)
+    assert len(worth._wanted) == 2
 
 
 def test_until_there_was_time_to_think_what_was_found_last_has_to_do(make):
     worth, options = Worth(), make.options((1.0, 0.6, 4), (2.0, 0.9))
-    first, own = worth(options, GIVEN, 1.0, 0.0)
-    assert own and not worth.think()  # there was no other
-    assert worth(options, GIVEN, 4.0, 0.0) == (first, False)
+    first, away = worth(options, GIVEN, 1.0, 0.0)
+    assert away == 0  # there was no other
+    borrowed, away = worth(options, GIVEN, 4.0, 0.0)
+    assert borrowed is first and away > ALIKE
     steps = 0
-    while worth.think():
+    while worth(options, GIVEN, 4.0, 0.0)[0] is first:
+        assert worth.think()
         steps += 1
-        assert worth(options, GIVEN, 4.0, 0.0)[1] == (worth._wanted is None)
-    second, own = worth(options, GIVEN, 4.0, 0.0)
-    assert own and second is not first
+    assert worth(options, GIVEN, 4.0, 0.0)[1] == 0
     assert steps > 2  # none of which takes long
+
+
+def test_of_all_that_was_found_the_most_alike_has_to_do(make):
+    worth, options = Worth(), make.options((1.0, 0.6), (2.0, 0.9))
+    rare = known(worth, options, GIVEN, 30.0, 0.0)
+    often = known(worth, options, GIVEN, 0.5, 0.0)
+    assert known(worth, options, GIVEN, 30.0, 0.0) is rare
+    assert worth(options, GIVEN, 0.5, 0.9)[0] is often
+
+
+def test_what_was_asked_for_last_is_found_first(make):
+    worth, options = Worth(), make.options((1.0, 0.6), (2.0, 0.9))
+    known(worth, options, GIVEN, 1.0, 0.0)
+    for pace in (5.0, 30.0):
+        worth(options, GIVEN, pace, 0.0)
+    while worth(options, GIVEN, 30.0, 0.0)[1]:
+        assert worth.think()
+    assert worth(options, GIVEN, 5.0, 0.0)[1]
+    for pace in np.geomspace(0.1, 2000.0, 3 * WANTED):
+        worth(options, GIVEN, float(pace), 0.0)
+        assert len(worth._wanted) <= WANTED
+
+
+def test_a_burst_of_any_pace_is_thought_of_before_it_comes(make):
+    worth, options = Worth(), make.options((1.0, 0.6), (2.0, 0.9))
+    known(worth, options, GIVEN, 100.0, 0.0)
+    for pace in np.geomspace(1e-3, 100.0, 50):
+        assert worth(options, GIVEN, float(pace), 0.0)[1] <= FORESIGHT // 2
+    assert len(worth._solved) < 10
+    while worth.think():
+        pass  # and then it is at rest
+
+
+def test_other_scores_are_another_situation_and_other_points_quite_another(make):
+    worth, options = Worth(), make.options((1.0, 0.6), (2.0, 0.9))
+    packing = tuple(option._replace(takes=2) for option in options)
+    first, _ = worth(options, GIVEN, 1.0, 0.0)
+    other = tuple(option._replace(score=0.5 * option.score) for option in options)
+    borrowed, away = worth(other, GIVEN, 1.0, 0.0)
+    assert borrowed is first and away > ALIKE
+    values, away = worth(packing, GIVEN, 1.0, 0.0)
+    assert values is not first and away == 0
 
 
 def test_it_matters_little_where_the_search_begins(make):

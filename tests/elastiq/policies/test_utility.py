@@ -173,6 +173,40 @@ def test_company_that_comes_too_late_counts_for_nothing(make):
     assert pick(options, [9.0, 1.5], pace=1.5) == 1
 
 
+def test_under_overload_four_go_before_one_who_is_nearly_too_late(make):
+    """Each that is first has only time for the point that takes one; so has whoever is next then.
+    To go on so would answer one where four could be answered."""
+    options = make.options((1.7, 0.935, 4), (1.2, 0.937, 1))
+    slacks = [1.5, 1.6, *(2.0 + 0.25 * place for place in range(14))]
+    decision = choose(options, slacks, pace=0.25, given=6.0)
+    assert decision.index == 0 and decision.passes
+
+
+def test_who_is_alone_is_passed_over_for_nobody(make):
+    options = make.options(*PACKED)
+    assert not choose(options, [4.0], pace=0.5, given=4.0).passes
+    assert choose(options, [0.1, 0.1], pace=0.5, given=4.0).passes
+    assert not choose(make.options(FAST, RIGHT), [0.1, 0.1], pace=0.5, given=4.0).passes
+
+
+def test_it_knows_when_what_it_goes_by_was_found_for_something_else(make):
+    options, ours = make.options(FAST, RIGHT), policy("utility")
+
+    def ask(pace):
+        ours.choose(options, Situation(0.0, (10.0,), None, pace, 10.0))
+
+    ask(RARELY)
+    assert not ours.astray
+    ask(1e-2)
+    assert ours.astray
+    steps = 0
+    while ours.astray:
+        assert ours.think()
+        ask(1e-2)
+        steps += 1
+    assert steps > 1
+
+
 def test_under_overload_it_gives_up_a_request_for_those_who_have_more_time(make):
     """It would be in time half of the times, and whoever runs in its place nearly always."""
     risky = make.options((1.0, 0.9))[0]._replace(likely=2.0, worst=3.0)

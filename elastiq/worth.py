@@ -29,7 +29,7 @@ STEP = 0.3  # situations that differ by less, as logarithms, are one
 SHIFT_STEP = 0.2  # of what a change of points costs, as a share of an average run
 SOON_STEP = 0.125  # of all gaps
 RAREST, FASTEST = 8.0, 0.02  # bounds of the time between arrivals, in times that one is given
-KEPT = 128  # situations
+KEPT = 64  # situations
 WANTED = 4  # that are put off
 ALIKE = 1  # step between situations that are one: what is learnt moves by as much while runs go on
 OTHERWISE = 3  # steps that other scores count for
@@ -64,8 +64,10 @@ class Key(NamedTuple):
         """How many steps lie between two situations."""
         if self.takes != other.takes:
             return UNLIKE
-        steps = sum(abs(mine - its) for mine, its in zip(self[2:], other[2:], strict=True))
-        return min(UNLIKE - 1, steps + (OTHERWISE if self.scores != other.scores else 0))
+        scores, _, slow, spread, rare, often, shift = other
+        steps = abs(self.slow - slow) + abs(self.spread - spread) + abs(self.rare - rare)
+        steps += abs(self.often - often) + abs(self.shift - shift)
+        return min(UNLIKE - 1, steps + (OTHERWISE if self.scores != scores else 0))
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class Worth:
         self._solved: dict[Key, Values] = {}
         self._wanted: dict[Key, Solving] = {}
         self._asked: tuple[Key, tuple[Option, ...]] | None = None
+        self._foreseen: Key | None = None  # from there, nothing is left to find
 
     def __call__(
         self,
@@ -149,7 +152,7 @@ class Worth:
     def _foresee(self) -> bool:
         """Ask for what could come of the last situation, which is faster arrivals, and then for
         itself, if one that is nearly alike had to do."""
-        if self._asked is None:
+        if self._asked is None or self._asked[0] == self._foreseen:
             return False
         key, options = self._asked
         paces = range(key.rare - FORESIGHT, _level(FASTEST) - 1, -FORESIGHT)
@@ -158,6 +161,7 @@ class Worth:
             if away > (FORESIGHT // 2 if other is not key else 0):
                 self._wanted[other] = self._solving(other, options, near)
                 return True
+        self._foreseen = key
         return False
 
     def _nearest(self, key: Key) -> tuple[Values | None, int]:

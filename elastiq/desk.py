@@ -225,13 +225,11 @@ class Desk:
         try:
             memory = None if request.session is None else self._recall(request)
             choice = self._choose(request, memory, slacks, rhythm)
-            if self._hopeless(request, choice, self._clock()):
-                self._give_up(request, memory, choice)
-                passes = choice.decision.passes and not request.choosy
-                batch = self._behind(choice) if passes else []
-                if not batch:
-                    return
             start = self._clock()
+            if self._hopeless(request, choice, start):
+                self._give_up(request, memory, choice, start)
+                self._give_up_behind(choice, start)
+                return
             if choice.option.takes > 1 and not request.choosy:
                 batch += self._companions(choice.option.takes - 1, start)
             self._last_run = start
@@ -279,9 +277,8 @@ class Desk:
             memory.point = self._dispatcher.decide(slacks, rhythm, memory.costliest).point
         return self._dispatcher.decide(slacks, rhythm, kind, memory.point)
 
-    def _give_up(self, request: Request, memory: Memory | None, choice: Choice) -> None:
+    def _give_up(self, request: Request, memory: Memory | None, choice: Choice, now: float) -> None:
         """No time for an answer: a session has its last one, all others are refused."""
-        now = self._clock()
         if memory is not None and memory.latest is not None and request.inputs:
             waited = now - request.arrived
             settle(request, Answer(memory.latest, waited, 0.0, choice, repeated=True))
@@ -289,14 +286,23 @@ class Desk:
             settle(request, DeadlineMissed(_hopeless_words(request, choice, now)))
         self._count(request, False)
 
-    def _behind(self, choice: Choice) -> list[Request]:
-        """The next in line who can be in time with what was chosen, if any; those before are given
-        up."""
-        while found := self._companions(1, self._clock()):
-            if not self._hopeless(found[0], choice, self._clock()):
-                break
-            self._give_up(found[0], None, choice)
-        return found
+    def _give_up_behind(self, choice: Choice, now: float) -> None:
+        """Nor is there for those next in line whom no point could answer in time any more: under
+        overload, to choose for each of them would take longer than to answer some."""
+        soonest = now + choice.quickest
+        while late := self._take_late(soonest):
+            if late.expired(now):
+                self._turn_away(late, now)
+            elif late.claim():
+                self._give_up(late, None, choice, now)
+
+    def _take_late(self, soonest: float) -> Request | None:
+        """The next in line, if it must be answered earlier than that, and can do without."""
+        with self._changed:
+            first = self._queue.first if self._queue else None
+            if first is None or first.session is not None or not first.expired(soonest):
+                return None
+            return self._queue.take()
 
     def _companions(self, room: int, now: float) -> list[Request]:
         """Those next in line, to be answered together with the first."""

@@ -59,6 +59,12 @@ class Choice(NamedTuple):
         """How long the request is expected to take, in seconds."""
         return self.option.typical + self.situation.starting(self.decision.index)
 
+    @property
+    def quickest(self) -> float:
+        """The seconds that an answer takes at least, at any point."""
+        start = self.situation.starting
+        return min(option.typical + start(index) for index, option in enumerate(self.options))
+
     def lines(self) -> list[str]:
         """The choice for people."""
         width = max(len(option.point) for option in self.options)

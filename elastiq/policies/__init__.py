@@ -52,15 +52,13 @@ class Situation(NamedTuple):
 class Decision(NamedTuple):
     """The option taken, by index, and why: words for `facts`, put together when somebody asks.
 
-    It may also say that the request is better refused than answered even so; or that the option is
-    meant for those behind, where it `passes` over whoever is first and cannot be in time with it.
+    It may also say that the request is better refused than answered even so.
     """
 
     index: int  # type: ignore[assignment]
     words: str
     facts: tuple[float, ...] = ()
     refuses: bool = False
-    passes: bool = False
 
     @property
     def why(self) -> str:

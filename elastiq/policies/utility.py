@@ -91,13 +91,11 @@ class Utility:
             plan = self._plan(options, key)
         self._astray = plan.far
         best, refuses = plan.best(slacks, given, current, self.stay, waking, shifting, price)
-        passes = plan.costs.packs and behind > 0
         if best == NONE_FITS:
-            return Decision(_fastest(options, len(slacks)), LATE, (1e3 * left,), passes=passes)
+            return Decision(_fastest(options, len(slacks)), LATE, (1e3 * left,))
         if refuses:
             return Decision(best, GIVEN_UP, (1e3 * left, behind), refuses=True)
-        facts = 1e3 * left, behind, 1e3 * (pace or inf)
-        return Decision(best, WORDS, facts, passes=passes)
+        return Decision(best, WORDS, (1e3 * left, behind, 1e3 * (pace or inf)))
 
     @property
     def astray(self) -> bool:

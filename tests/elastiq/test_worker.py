@@ -4,7 +4,7 @@ import gc
 import threading
 import time
 import weakref
-from concurrent.futures import CancelledError, wait
+from concurrent.futures import CancelledError, Future, wait
 
 import numpy as np
 import pytest
@@ -12,10 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elastiq.desk import HURRY, MUSED, THINKING, Desk
-from elastiq.dispatcher import Dispatcher
 from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull
-from elastiq.policies import Decision
-from elastiq.requests import PRIORITIES, Done
+from elastiq.requests import PRIORITIES, Done, Request
 from elastiq.worker import Worker
 
 PATIENCE = 30.0  # seconds until a test that hangs is given up
@@ -270,35 +268,37 @@ def test_where_choices_are_bad_ones_it_thinks_even_if_others_wait(make):
     assert sum(map(len, turns)) >= 20
 
 
-def test_those_who_cannot_be_in_time_are_passed_over_at_once(make):
-    """Where the policy means those behind, nobody asks it again for each that is given up."""
-    clock, asked, ran = make.clock(0.0), [], []
-    four = make.point("four", 0.9, takes=4)
+def test_nobody_is_asked_for_each_who_cannot_be_in_time_at_any_point(make):
+    clock, ran = make.clock(0.0), []
 
-    class Passing:
-        name = "passing"
+    def answer(point, inputs):
+        ran.append(int(inputs["x"][0]))
+        return {}
 
-        def choose(self, options, situation):
-            asked.append(situation.slacks)
-            return Decision(0, "for those behind", passes=True)
-
-    def execute(point, requests, memory=None):
-        ran.append([int(request["x"][0]) for request in requests])
-        return Done([{} for _ in requests], ["four"])
-
-    dispatcher = Dispatcher([four], make.table({"four": 1.0}), Passing(), lambda: 0.0, clock=clock)
-    desk = Desk(dispatcher, execute, clock=clock)
-    asked.clear()
-    lefts = [0.4, 0.6, 5.0, 0.5, 5.0, 5.0, 5.0, 5.0]
+    desk = Desk(make.dispatcher(clock=clock), make.execute(answer), clock=clock)
+    asked = []
+    decide = desk._dispatcher.decide
+    desk._dispatcher.decide = lambda *how, **more: asked.append(how) or decide(*how, **more)
+    lefts = [0.0004, 0.0006, 0.0, 0.0009, 0.05, 0.0005, 0.05]
     futures = [desk.submit(request(number), left) for number, left in enumerate(lefts)]
+    futures[3].cancel()
     desk._last_run = 0.0  # none of them is a test of whether it is as slow as that
     desk.serve_one()
-    assert len(asked) == 1
-    assert ran == [[2, 3, 4, 5]]
-    for future in futures[:2]:
-        with pytest.raises(DeadlineMissed, match="four takes 1000"):
-            future.result(0)
-    assert not futures[6].done()
+    assert (len(asked), ran, desk.waiting) == (1, [], 3)
+    for place, why in enumerate(["0.4 ms are left", "0.6 ms are left", "the deadline passed"]):
+        with pytest.raises(DeadlineMissed, match=why):
+            futures[place].result(0)
+    desk.serve_one()
+    assert (len(asked), ran) == (2, [4])
+
+
+def test_a_session_s_request_is_not_given_up_without_being_asked_for(make):
+    """It may have the session's last answer instead."""
+    desk = Desk(make.dispatcher(), execute=None, clock=make.clock(0.0))
+    late = Request(request(1), 0.0, 0.001, Future(), session="a")
+    desk._queue.add(late)
+    assert desk._take_late(0.5) is None
+    assert desk.waiting == 1
 
 
 def test_closing_answers_everybody_first(make, engine):

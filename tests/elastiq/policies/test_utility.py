@@ -178,15 +178,7 @@ def test_under_overload_four_go_before_one_who_is_nearly_too_late(make):
     To go on so would answer one where four could be answered."""
     options = make.options((1.7, 0.935, 4), (1.2, 0.937, 1))
     slacks = [1.5, 1.6, *(2.0 + 0.25 * place for place in range(14))]
-    decision = choose(options, slacks, pace=0.25, given=6.0)
-    assert decision.index == 0 and decision.passes
-
-
-def test_who_is_alone_is_passed_over_for_nobody(make):
-    options = make.options(*PACKED)
-    assert not choose(options, [4.0], pace=0.5, given=4.0).passes
-    assert choose(options, [0.1, 0.1], pace=0.5, given=4.0).passes
-    assert not choose(make.options(FAST, RIGHT), [0.1, 0.1], pace=0.5, given=4.0).passes
+    assert pick(options, slacks, pace=0.25, given=6.0) == 0
 
 
 def test_it_knows_when_what_it_goes_by_was_found_for_something_else(make):

@@ -30,6 +30,7 @@ SHORTEST = 1e-6  # seconds between arrivals, and to be given
 KEPT = 256  # situations whose options are kept
 HELD = "where its session began"
 UNHEARD = Rhythm()
+GUESS = 2.0  # times the costliest run: what requests are given, before there was one
 PAUSE = 1e-3  # seconds without a run, after which caches are cold and cores asleep
 
 
@@ -169,7 +170,10 @@ class Dispatcher:
         self._options: dict[str, tuple[Option, ...]] = {}  # by kind of request
         self._renewed = -inf
         self._current: int | None = None
-        self.decide()  # a policy that does not suit these points fails now, not at a request
+        # A policy that does not suit these points fails now, and one that works ahead begins to.
+        usually = GUESS * usual[-1]
+        self.decide((usually,), UNHEARD._replace(given=usually))
+        self._renewed = -inf
 
     @property
     def load(self) -> Load | float:

@@ -244,3 +244,19 @@ def test_a_choice_says_how_many_are_taken_at_once(make):
     choice = Dispatcher(points, table, policy("deadline"), lambda: 0.0).decide()
     assert "4 at once" in "\n".join(choice.lines())
     assert choice.as_dict()["options"][0]["takes"] == 4
+
+
+@pytest.mark.parametrize("given", [0.005, 0.008, 0.03])
+def test_the_first_request_waits_for_nothing_to_be_worked_out(make, given):
+    dispatcher = make.dispatcher(name="utility")
+    found = dispatcher._policy._worth.found
+    assert found == 1
+    dispatcher.decide((given,), Rhythm(given=given))
+    assert dispatcher._policy._worth.found == found
+
+
+def test_what_was_guessed_before_the_first_request_is_forgotten_with_it(make):
+    clock = make.clock(0.0)
+    dispatcher = make.dispatcher(name="utility", clock=clock)
+    given = dispatcher.decide((3.0,), Rhythm(given=3.0)).situation.given
+    assert given == pytest.approx(3.0, rel=0.05)  # it goes by steps

@@ -12,7 +12,8 @@ from concurrent.futures import Future
 from itertools import islice
 from math import inf, isnan
 
-from elastiq.dispatcher import Choice, Dispatcher
+from elastiq.choice import Choice
+from elastiq.dispatcher import Dispatcher
 from elastiq.drivers import Memory
 from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull, SessionLost, WorkerClosed
 from elastiq.line import Line

@@ -6,8 +6,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from math import exp, inf, log
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from elastiq.choice import Choice
 from elastiq.correction import NINETIETH, NINETY_NINTH, Correction, Extra
 from elastiq.errors import ElastiqError, unknown
 from elastiq.latency import LatencyTable
@@ -32,93 +33,6 @@ HELD = "where its session began"
 UNHEARD = Rhythm()
 GUESS = 2.0  # times the costliest run: what requests are given, before there was one
 PAUSE = 1e-3  # seconds without a run, after which caches are cold and cores asleep
-
-
-class Choice(NamedTuple):
-    """What was chosen for one request, and everything that it was chosen from."""
-
-    load: Load | float
-    factor: float
-    added: float
-    overhead: float
-    rested: bool  # whether nothing had run for a while
-    options: tuple[Option, ...]
-    situation: Situation
-    decision: Decision
-    kind: str = WHOLE  # of request
-
-    @property
-    def option(self) -> Option:
-        return self.options[self.decision.index]
-
-    @property
-    def point(self) -> str:
-        return self.option.point
-
-    @property
-    def predicted(self) -> float:
-        """How long the request is expected to take, in seconds."""
-        return self.option.typical + self.situation.starting(self.decision.index)
-
-    @property
-    def quickest(self) -> float:
-        """The seconds that an answer takes at least, at any point."""
-        start = self.situation.starting
-        return min(option.typical + start(index) for index, option in enumerate(self.options))
-
-    def lines(self) -> list[str]:
-        """The choice for people."""
-        width = max(len(option.point) for option in self.options)
-        slacks = self.situation.slacks
-        load = self.load if isinstance(self.load, Load) else f"others {self.load:.0%}"
-        return [
-            f"load       {load}",
-            f"correction runs take {self.factor:.2f}x what was measured, and {_spell(self.added)}; "
-            f"{_spell(self.overhead)} beside the engine",
-            f"queue      {len(slacks) - 1} behind; time left {', '.join(map(_spell, slacks))}; "
-            f"{self.situation.in_time:.1%} lately in time",
-            *(
-                f"{'>' if index == self.decision.index else ' '} {option.point:<{width}}"
-                f"  score {option.score:.3f}"
-                f"{f'  {option.takes} at once' if option.takes > 1 else ''}"
-                f"  p50 {_spell(option.typical)}  p99 {_spell(option.worst)}"
-                f"{self._start(index)}"
-                for index, option in enumerate(self.options)
-            ),
-            f"why        {self.decision.why}",
-        ]
-
-    def _start(self, index: int) -> str:
-        start = self.situation.starting(index)
-        return f"  {_spell(start)} more to start" if start else ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The choice for machines. Times in seconds."""
-        return {
-            "point": self.point,
-            "why": self.decision.why,
-            "predicted": self.predicted,
-            "load": self.load.as_dict() if isinstance(self.load, Load) else self.load,
-            "factor": self.factor,
-            "added": self.added,
-            "overhead": self.overhead,
-            "slacks": list(self.situation.slacks),
-            "pace": self.situation.pace,
-            "watts": self.situation.watts,
-            "in_time": self.situation.in_time,
-            "options": [
-                {
-                    "point": o.point,
-                    "score": o.score,
-                    "typical": o.typical,
-                    "worst": o.worst,
-                    "takes": o.takes,
-                    "energy": o.energy,
-                    "start": self.situation.starting(index),
-                }
-                for index, o in enumerate(self.options)
-            ],
-        }
 
 
 class _Known(NamedTuple):
@@ -398,7 +312,3 @@ def _steady_ratio(step: float, value: float | None, used: float | None) -> float
     if value is None:
         return None
     return exp(_steady(step, log(max(SHORTEST, value)), used and log(used)))
-
-
-def _spell(seconds: float | None) -> str:
-    return "no deadline" if seconds is None else f"{1e3 * seconds:.2f} ms"

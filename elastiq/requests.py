@@ -8,7 +8,7 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from elastiq.dispatcher import Choice
+from elastiq.choice import Choice
 from elastiq.drivers import Memory, Outputs
 from elastiq.errors import DeadlineMissed
 from elastiq.protocols import Arrays

@@ -229,7 +229,8 @@ class Desk:
             start = self._clock()
             if self._hopeless(request, choice, start):
                 self._give_up(request, memory, choice, start)
-                self._give_up_behind(choice, start)
+                if memory is None:  # a session's point and costs are its own
+                    self._give_up_behind(choice, start)
                 return
             if choice.option.takes > 1 and not request.choosy:
                 batch += self._companions(choice.option.takes - 1, start)

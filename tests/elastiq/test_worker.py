@@ -4,16 +4,15 @@ import gc
 import threading
 import time
 import weakref
-from concurrent.futures import CancelledError, Future, wait
+from concurrent.futures import CancelledError, wait
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elastiq.desk import HURRY, MUSED, THINKING, Desk
 from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull
-from elastiq.requests import PRIORITIES, Done, Request
+from elastiq.requests import PRIORITIES, Done
 from elastiq.worker import Worker
 
 PATIENCE = 30.0  # seconds until a test that hangs is given up
@@ -209,96 +208,6 @@ def test_the_dispatcher_is_told_of_those_who_wait(worker, engine):
     head, behind = first.result(PATIENCE).choice.situation.slacks
     assert head is None and 0 < behind < PATIENCE
     assert last.result(PATIENCE).choice.situation.pace > 0
-
-
-def test_to_think_takes_its_share_of_the_time_and_no_more(make):
-    clock, took = make.clock(0.0), []
-
-    class Thinker:
-        astray = False
-
-        def think(self):
-            clock.now += 0.001
-            took.append(0.001)
-            return True
-
-    desk = Desk(Thinker(), execute=None, clock=clock)
-
-    def until_tired():
-        took.clear()
-        while desk.think():
-            pass
-        return sum(took)
-
-    assert until_tired() == pytest.approx(MUSED, abs=0.0011)  # after any idle time
-    for _ in range(3):
-        clock.now += 1.0
-        assert until_tired() == pytest.approx(THINKING, abs=0.0011)
-
-
-def test_where_choices_are_bad_ones_it_thinks_even_if_others_wait(make):
-    clock, events = make.clock(0.0), []
-
-    class Lost:
-        """Knows what to do after so many steps of 50 us."""
-
-        left = 20
-
-        @property
-        def astray(self):
-            return self.left > 0
-
-        def think(self):
-            clock.now += 5e-5
-            events.append("think")
-            self.left -= 1
-            return True
-
-        def decide(self, *_, **__):
-            events.append("decide")
-            raise ElastiqError("enough")
-
-    desk = Desk(Lost(), execute=None, clock=clock)
-    for number in range(6):
-        desk.submit(request(number))
-    while desk.waiting:
-        desk.serve_one()
-    turns = "".join("t" if event == "think" else "d" for event in events).split("d")
-    assert 1 < max(map(len, turns)) <= 1 + round(HURRY / 5e-5)
-    assert sum(map(len, turns)) >= 20
-
-
-def test_nobody_is_asked_for_each_who_cannot_be_in_time_at_any_point(make):
-    clock, ran = make.clock(0.0), []
-
-    def answer(point, inputs):
-        ran.append(int(inputs["x"][0]))
-        return {}
-
-    desk = Desk(make.dispatcher(clock=clock), make.execute(answer), clock=clock)
-    asked = []
-    decide = desk._dispatcher.decide
-    desk._dispatcher.decide = lambda *how, **more: asked.append(how) or decide(*how, **more)
-    lefts = [0.0004, 0.0006, 0.0, 0.0009, 0.05, 0.0005, 0.05]
-    futures = [desk.submit(request(number), left) for number, left in enumerate(lefts)]
-    futures[3].cancel()
-    desk._last_run = 0.0  # none of them is a test of whether it is as slow as that
-    desk.serve_one()
-    assert (len(asked), ran, desk.waiting) == (1, [], 3)
-    for place, why in enumerate(["0.4 ms are left", "0.6 ms are left", "the deadline passed"]):
-        with pytest.raises(DeadlineMissed, match=why):
-            futures[place].result(0)
-    desk.serve_one()
-    assert (len(asked), ran) == (2, [4])
-
-
-def test_a_session_s_request_is_not_given_up_without_being_asked_for(make):
-    """It may have the session's last answer instead."""
-    desk = Desk(make.dispatcher(), execute=None, clock=make.clock(0.0))
-    late = Request(request(1), 0.0, 0.001, Future(), session="a")
-    desk._queue.add(late)
-    assert desk._take_late(0.5) is None
-    assert desk.waiting == 1
 
 
 def test_closing_answers_everybody_first(make, engine):

@@ -19,7 +19,7 @@ from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull, SessionLost,
 from elastiq.line import Line
 from elastiq.load import Load
 from elastiq.protocols import Arrays
-from elastiq.records import PointRecord
+from elastiq.records import WHOLE, PointRecord
 from elastiq.requests import NORMAL, PRIORITIES, Answer, Execute, Request, settle
 from elastiq.rhythm import Listener, Rhythm
 from elastiq.sessions import Session, Sessions
@@ -30,7 +30,8 @@ BETWEEN = 4  # requests served without a moment to think, where others wait alwa
 THINKING = 0.01  # of all time may go into thinking,
 MUSED = 0.02  # seconds at once
 BREATH = 1e-4  # seconds between thoughts
-HURRY = 2e-4  # seconds before each request, whose choice would be a bad one
+HURRY = 2e-4  # seconds before a run whose choice would be a bad one,
+PART = 0.1  # or such a part of the run, if that is more
 PROBE = 0.25  # seconds without an answer, after which a prediction is put to the test
 
 
@@ -188,8 +189,6 @@ class Desk:
     def serve_one(self) -> bool:
         """Wait for a request and serve it; False when closed, with none left."""
         self._served += 1
-        if self._dispatcher.astray:
-            self._hurry()
         if not self._queue or self._served % BETWEEN == 0:
             while self.think() and not self._queue and not self._closed:
                 self._breathe()
@@ -212,12 +211,6 @@ class Desk:
         with self._changed:
             if not self._queue and not self._closed:
                 self._changed.wait(BREATH)
-
-    def _hurry(self) -> None:
-        """Let the policy work on what its choices lack most, whoever waits."""
-        until = self._clock() + HURRY
-        while self._dispatcher.astray and self._dispatcher.think() and self._clock() < until:
-            pass
 
     def _answer(
         self, request: Request, slacks: list[float | None], rhythm: Rhythm, begun: float
@@ -268,16 +261,38 @@ class Desk:
         if request.expires is None:
             rhythm = rhythm._replace(given=None)
         if memory is None:
-            choice = self._dispatcher.decide(slacks, rhythm, held=request.point)
+            choice = self._decide(slacks, rhythm, held=request.point)
             if choice.option.score >= request.least_score:
                 return choice
             enough = self._dispatcher.cheapest(request.least_score)
-            return self._dispatcher.decide(slacks, rhythm, held=enough)
+            return self._decide(slacks, rhythm, held=enough)
         kind = memory.kind(request.inputs)
         if memory.point is None:
             # A session stays at its point, so the costliest request to come must fit there too.
-            memory.point = self._dispatcher.decide(slacks, rhythm, memory.costliest).point
-        return self._dispatcher.decide(slacks, rhythm, kind, memory.point)
+            memory.point = self._decide(slacks, rhythm, memory.costliest).point
+        return self._decide(slacks, rhythm, kind, memory.point)
+
+    def _decide(
+        self,
+        slacks: list[float | None],
+        rhythm: Rhythm,
+        kind: str = WHOLE,
+        held: str | None = None,
+    ) -> Choice:
+        """What the policy chooses, if it need be once it has thought; or a point that is held."""
+        choice = self._dispatcher.decide(slacks, rhythm, kind, held)
+        if held is None and self._dispatcher.astray:
+            slacks = _later(slacks, self._hurry(choice))
+            choice = self._dispatcher.decide(slacks, rhythm, kind)
+        return choice
+
+    def _hurry(self, choice: Choice) -> float:
+        """Let the policy work on what this choice lacks, whoever waits; the seconds it took."""
+        begun = now = self._clock()
+        until = begun + max(HURRY, PART * choice.quickest)
+        while self._dispatcher.astray and now < until and self._dispatcher.think():
+            now = self._clock()
+        return now - begun
 
     def _give_up(self, request: Request, memory: Memory | None, choice: Choice, now: float) -> None:
         """No time for an answer: a session has its last one, all others are refused."""
@@ -366,6 +381,10 @@ class Desk:
             elif request.expires > now and not request.future.cancelled():
                 slacks.append(request.expires - now)
         return slacks
+
+
+def _later(slacks: list[float | None], seconds: float) -> list[float | None]:
+    return [None if slack is None else slack - seconds for slack in slacks]
 
 
 def _hopeless_words(request: Request, choice: Choice, now: float) -> str:

@@ -56,7 +56,7 @@ class Utility:
     name = "utility"
     _worth: Worth = field(default_factory=Worth, init=False, repr=False, compare=False)
     _plans: dict[_Key, _Plan] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _astray: bool = field(default=False, init=False, repr=False, compare=False)
+    _latest: _Plan | None = field(default=None, init=False, repr=False, compare=False)
     _costs: dict[tuple[int, int], _Costs] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -79,6 +79,7 @@ class Utility:
                 (option.score - price * more, -option.typical)
                 for option, more in zip(options, extra, strict=True)
             ]
+            self._latest = None
             return Decision(worth.index(max(worth)), "the most accurate: no deadline")
         if kept < 1.0 and (merit := self._merit(kept)):
             options = self._with_merit(options, merit)
@@ -89,7 +90,7 @@ class Utility:
         plan = self._plans.get(key)
         if plan is None or plan.costs.options is not options or plan.outdated(self._worth.found):
             plan = self._plan(options, key)
-        self._astray = plan.far
+        self._latest = plan
         best, refuses = plan.best(slacks, given, current, self.stay, waking, shifting, price)
         if best == NONE_FITS:
             return Decision(_fastest(options, len(slacks)), LATE, (1e3 * left,))
@@ -99,8 +100,9 @@ class Utility:
 
     @property
     def astray(self) -> bool:
-        """Whether it goes by what was found for quite another situation."""
-        return self._astray
+        """Whether it went by what was found for quite another situation, and knows no better."""
+        latest = self._latest
+        return latest is not None and latest.far and not latest.outdated(self._worth.found)
 
     def think(self) -> bool:
         """Work on what the situations met lately are worth; False if all is known."""

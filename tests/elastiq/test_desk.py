@@ -1,13 +1,16 @@
 """The desk by a clock of its own: when it thinks, and whom it gives up without asking."""
 
 from concurrent.futures import Future
+from math import ceil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from elastiq.desk import HURRY, MUSED, THINKING, Desk
-from elastiq.errors import DeadlineMissed, ElastiqError
+from elastiq.dispatcher import Dispatcher
+from elastiq.errors import DeadlineMissed
+from elastiq.policies import Decision
 from elastiq.requests import Request
 
 
@@ -40,36 +43,63 @@ def test_to_think_takes_its_share_of_the_time_and_no_more(make):
         assert until_tired() == pytest.approx(THINKING, abs=0.0011)
 
 
-def test_where_choices_are_bad_ones_it_thinks_even_if_others_wait(make):
-    clock, events = make.clock(0.0), []
+class Lost:
+    """Knows what to choose after so many thoughts; puts down after how many it chose."""
 
-    class Lost:
-        """Knows what to do after so many steps of 50 us."""
+    name, left, step = "lost", 10, 6e-5
 
-        left = 20
+    def __init__(self, clock):
+        self.clock, self.chose, self.thought = clock, [], 0
 
-        @property
-        def astray(self):
-            return self.left > 0
+    @property
+    def astray(self):
+        return self.left > 0
 
-        def think(self):
-            clock.now += 5e-5
-            events.append("think")
-            self.left -= 1
-            return True
+    def think(self):
+        self.clock.now += self.step
+        self.thought += 1
+        self.left -= 1
+        return True
 
-        def decide(self, *_, **__):
-            events.append("decide")
-            raise ElastiqError("enough")
+    def choose(self, options, situation):
+        self.chose.append((self.thought, situation.slacks[0]))
+        return Decision(0, "the first")
 
-    desk = Desk(Lost(), execute=None, clock=clock)
-    for number in range(6):
-        desk.submit(request(number))
+
+def lost(make, quickest):
+    """A desk whose policy is lost, among points as slow as this."""
+    clock = make.clock(0.0)
+    policy = Lost(clock)
+    points = [make.point("only", 0.5)]
+    dispatcher = Dispatcher(points, make.table({"only": quickest}), policy, float, clock=clock)
+    policy.chose.clear()
+    return policy, Desk(dispatcher, make.execute(lambda *_: {}), clock=clock)
+
+
+def test_where_a_choice_would_be_a_bad_one_it_thinks_first_whoever_waits(make):
+    policy, desk = lost(make, quickest=1e-4)
+    for number in range(3):
+        desk.submit(request(number), deadline=1.0)
     while desk.waiting:
         desk.serve_one()
-    turns = "".join("t" if event == "think" else "d" for event in events).split("d")
-    assert 1 < max(map(len, turns)) <= 1 + round(HURRY / 5e-5)
-    assert sum(map(len, turns)) >= 20
+    each = ceil(HURRY / Lost.step)
+    thoughts, left = zip(*policy.chose, strict=True)
+    assert thoughts == (0, each, each, 2 * each, 2 * each, 10)  # before and after
+    assert left == pytest.approx([1.0 - Lost.step * seen for seen in thoughts])
+
+
+def test_beside_a_long_run_it_may_think_for_longer(make):
+    policy, desk = lost(make, quickest=0.1)
+    desk.submit(request(0), deadline=1.0)
+    desk.serve_one()
+    assert [seen for seen, _ in policy.chose] == [0, 10]
+
+
+def test_it_does_not_think_for_who_asks_for_a_point(make):
+    policy, desk = lost(make, quickest=0.1)
+    desk.submit(request(0), deadline=1.0, point="only")
+    desk.serve_one()
+    assert (policy.thought, desk.waiting) == (0, 0)
 
 
 def test_nobody_is_asked_for_each_who_cannot_be_in_time_at_any_point(make):

@@ -22,18 +22,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import openvino
 
-from benchmarks.harness import Figure, at_most, interleaved, store
+from benchmarks.harness import Figure, at_most, interleaved
+from benchmarks.making import made
 from benchmarks.precision import SAME, SETTINGS
-from compiler import config, pipeline
+from compiler import pipeline
 from compiler.passes.compile import BuiltEngine
-from compiler.plan import Plan, plan
-from compiler.progress import Progress
 from compiler.store import RECORD
 from elastiq.footprint import example
 from elastiq.records import Graph
@@ -66,11 +64,7 @@ def run() -> list[Figure]:
 
 
 def _built(backends: tuple[str, ...], until: str) -> pipeline.Build:
-    with tempfile.TemporaryDirectory() as folder:
-        given = {"backends": backends, "output": str(Path(folder) / "b.elastiq")}
-        planned: Plan = plan(config.read(None, SETTINGS | MORE | given))
-        with Progress(planned.tasks) as progress:
-            return pipeline.build(planned, store(), progress, until)
+    return made({**SETTINGS, **MORE, "backends": backends}, until)
 
 
 @contextmanager

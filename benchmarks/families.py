@@ -20,10 +20,8 @@ import torch
 
 import elastiq
 from benchmarks.driven import Driven, driven
-from benchmarks.harness import Figure, at_least, at_most, interleaved, store
-from compiler import config, pipeline
-from compiler.plan import plan
-from compiler.progress import Progress
+from benchmarks.harness import Figure, at_least, at_most, interleaved
+from benchmarks.making import made
 from elastiq import contest
 from elastiq.bundle import Bundle
 from elastiq.traffic import Traffic
@@ -154,10 +152,7 @@ def _packed() -> list[Figure]:
     figures = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "concatplexer.elastiq"
-        flags = {"model": "zoo.concatplexer:model", "output": str(path)}
-        planned = plan(config.read(None, flags))
-        with Progress(planned.tasks) as progress:
-            pipeline.build(planned, store(), progress)
+        made({"model": "zoo.concatplexer:model"}, output=path)
         with elastiq.open(path) as bundle:
             alone = bundle.table.of(bundle.manifest.points[-1], load=0.0)
             for kind, load in (("step", 1.0), ("poisson", 1.5)):

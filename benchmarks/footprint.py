@@ -33,9 +33,7 @@ import onnxruntime
 
 import elastiq
 from benchmarks.harness import Figure, at_most, interleaved, store
-from compiler import config, pipeline
-from compiler.plan import plan
-from compiler.progress import Progress
+from benchmarks.making import made
 from elastiq.bundle import SAMPLES, WEIGHTS, Bundle
 from elastiq.protocols import Arrays
 from elastiq.runners.onnxruntime import EXACT, FILE
@@ -89,9 +87,7 @@ def _named(precision: str, figure: Figure) -> Figure:
 
 def _build(place: Path, settings: dict[str, Any]) -> None:
     """A bundle, and the engine of every point as a file of its own."""
-    planned = plan(config.read(None, settings | {"output": str(place / "bundle")}))
-    with Progress(planned.tasks) as progress:
-        pipeline.build(planned, store(), progress)
+    made(settings, output=place / "bundle")
     if settings["backends"] != ("onnxruntime",):
         return
     with elastiq.open(place / "bundle") as bundle:

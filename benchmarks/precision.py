@@ -10,18 +10,14 @@ the choice between the precisions is by speed alone.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from benchmarks.harness import Figure, at_least, at_most, interleaved, store
-from compiler import config, pipeline
+from benchmarks.harness import Figure, at_least, at_most, interleaved
+from benchmarks.making import made
 from compiler.passes.compile import BuiltEngine
-from compiler.plan import plan
-from compiler.progress import Progress
 from elastiq.footprint import example
 from elastiq.records import Graph
 from targets import graphs
@@ -38,10 +34,7 @@ SAME = 1.05  # two measurements of one engine differ by as much as this
 
 
 def run() -> list[Figure]:
-    with tempfile.TemporaryDirectory() as folder:
-        planned = plan(config.read(None, SETTINGS | {"output": str(Path(folder) / "b.elastiq")}))
-        with Progress(planned.tasks) as progress:
-            built = pipeline.build(planned, store(), progress)
+    built = made(SETTINGS)
     assert built.choices is not None
     figures = []
     for point, choice in built.choices.items():

@@ -26,12 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Figure, at_least, at_most, store
-from compiler import config, pipeline
+from benchmarks.harness import Figure, at_least, at_most
+from benchmarks.making import made
 from compiler.passes.compile import BuiltEngine
 from compiler.passes.profile import Level, Runnable, levels, profile
 from compiler.passes.roofline import roofline
-from compiler.plan import plan
 from compiler.progress import silent
 from compiler.store import Store
 from elastiq.latency import CPU, MEMORY, LatencyTable, Row
@@ -56,9 +55,8 @@ MODELS = {"small": "zoo.perceiver:model", "realistic": "zoo.perceiver:realistic"
 
 
 def run() -> list[Figure]:
+    built = made(SETTINGS, until="compile")
     with tempfile.TemporaryDirectory() as folder:
-        given = SETTINGS | {"output": str(Path(folder) / "bundle.elastiq")}
-        built = pipeline.build(plan(config.read(None, given)), store(), silent(), until="compile")
         twice: list[Any] = [*built.engines, *(_Again(engine) for engine in built.engines)]
         found = _table(twice, EVERY, Path(folder) / "twice")
         start = time.perf_counter()
@@ -155,10 +153,7 @@ def _streaming() -> Figure:
 
 
 def _engines(name: str) -> Sequence[BuiltEngine]:
-    with tempfile.TemporaryDirectory() as folder:
-        given = PREDICTED | {"model": MODELS[name], "output": str(Path(folder) / "bundle.elastiq")}
-        planned = plan(config.read(None, given))
-        return pipeline.build(planned, store(), silent(), until="compile").engines
+    return made({**PREDICTED, "model": MODELS[name]}, until="compile").engines
 
 
 def _table(engines: Sequence[Runnable], loads: tuple[float, ...], folder: Path) -> LatencyTable:

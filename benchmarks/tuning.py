@@ -9,18 +9,15 @@ another run of this benchmark tunes nothing.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import Figure, at_most, interleaved, store
+from benchmarks.harness import Figure, at_most, interleaved
+from benchmarks.making import made
 from benchmarks.precision import ROUNDS, SETTINGS
-from compiler import config, pipeline
+from compiler import pipeline
 from compiler.passes.compile import BuiltEngine
-from compiler.plan import plan
-from compiler.progress import Progress
 from elastiq.footprint import example
 
 MINUTES = 10.0
@@ -39,11 +36,7 @@ def run() -> list[Figure]:
 
 
 def _built(minutes: float) -> pipeline.Build:
-    with tempfile.TemporaryDirectory() as folder:
-        given = {"backends": ("tvm",), "tune": minutes, "output": str(Path(folder) / "b.elastiq")}
-        planned = plan(config.read(None, SETTINGS | given))
-        with Progress(planned.tasks) as progress:
-            return pipeline.build(planned, store(), progress, "compile")
+    return made({**SETTINGS, "backends": ("tvm",), "tune": minutes}, until="compile")
 
 
 def _beside(plain: BuiltEngine, tuned: BuiltEngine) -> list[Figure]:

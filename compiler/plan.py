@@ -48,7 +48,9 @@ class Plan:
         variants = len(self.points) * len(self.precisions) * len(self.backends)
         int8 = graphs * (2 if self.config.smooth else 1) if "int8" in self.precisions else 0
         engines = graphs * len(self.precisions) * len(self.backends)
-        return graphs + int8 + engines + variants + 5
+        busy = len(self.config.loads) + len(self.config.memory_loads) - 1
+        measured = engines + graphs * busy  # all of them idle, and those chosen under load as well
+        return graphs + int8 + engines + variants + measured + 3
 
 
 def plan(config: Config) -> Plan:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -18,9 +18,17 @@ class Task:
     """One step of a build. Who runs it says whether it was found in the store."""
 
     label: str
+    size: int = 1  # in steps of the bar
     cached: bool = False
     seconds: float = 0.0
     note: str = ""  # what went wrong, without ending the build
+    done: int = 0  # of the steps
+    show: Callable[[Task, int, str], None] | None = field(default=None, repr=False)
+
+    def advance(self, share: float) -> None:
+        """Say how much of it is done."""
+        if self.show:
+            self.show(self, int(share * self.size), f"{self.label}: {share:.0%}")
 
 
 class Progress:
@@ -46,8 +54,8 @@ class Progress:
             self._bar.__exit__(None, None, None)
 
     @contextmanager
-    def task(self, label: str) -> Iterator[Task]:
-        task = Task(label)
+    def task(self, label: str, size: int = 1) -> Iterator[Task]:
+        task = Task(label, size, show=self._show)
         if self._bar:
             with self._lock:
                 self._bar.current_item = label
@@ -61,11 +69,24 @@ class Progress:
     def _tell(self, task: Task) -> None:
         self.tasks.append(task)
         if self._bar:
-            self._bar.update(1, task.label)
+            self._move(task, task.size, task.label)
         elif not self._silent:
             found = "found" if task.cached else f"{task.seconds:.1f} s"
             note = f" ({task.note})" if task.note else ""
             print(f"  {task.label}: {found}{note}", file=sys.stderr, flush=True)
+
+    def _show(self, task: Task, done: int, label: str) -> None:
+        if self._bar:
+            with self._lock:
+                self._move(task, done, label)
+
+    def _move(self, task: Task, done: int, label: str) -> None:
+        steps, task.done = done - task.done, done
+        self._bar.current_item = label
+        if steps:
+            self._bar.update(steps)
+        else:
+            self._bar.render_progress()
 
 
 def silent() -> Progress:

@@ -125,6 +125,15 @@ class Bench:
         """Whether every engine is stable with enough samples, or its time is up."""
         return not self._waiting()
 
+    @property
+    def share(self) -> float:
+        """How much is done, if all time that may be taken is."""
+        shares = [
+            min(1.0, taken.spent / self._seconds) if self._wants(taken) else 1.0
+            for taken in self.taken.values()
+        ]
+        return sum(shares) / len(shares)
+
     def take(self, window: Window) -> None:
         """Count a window in."""
         taken = self.taken[window.engine]

@@ -63,7 +63,8 @@ def command(
     engines = len(found.engines) if found else 0
     at = loads or (0.0, 0.5, 1.0), memory_loads or (1.0,)
     terms = Terms(build_seconds, build_memory, trial, *at, profile_seconds)
-    with Progress(2 * engines + len(levels(*at)) + 2, silent=as_json) as progress:
+    steps = engines * (2 + len(levels(*at))) + 2
+    with Progress(steps, silent=as_json) as progress:
         done = finalize(path, out, terms, Store.default(), progress)
     click.echo(json.dumps(_as_dict(done), indent=1) if as_json else _as_text(done))
     if trial and done.failures:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -93,8 +93,9 @@ def profile(
             "seconds": seconds,
             "circumstances": circumstances,
         }
-        make = partial(_measured, workshop, engines, levels, seconds, threads)
-        with progress.task(f"profile at {', '.join(map(str, levels))}") as task:
+        label, size = f"profile at {', '.join(map(str, levels))}", len(levels) * len(engines)
+        with progress.task(label, size) as task:
+            make = partial(_measured, workshop, engines, levels, seconds, threads, task.advance)
             entry, task.cached = store.produce("profile", inputs, make, resumes=True)
         rows = [decode(Row, row, ROWS) for row in json.loads((entry / ROWS).read_text())]
     return LatencyTable(workshop.device.name, True, circumstances, tuple(rows))
@@ -106,10 +107,12 @@ def _measured(
     levels: Sequence[Level],
     seconds: float,
     threads: int,
+    tell: Callable[[float], None],
     folder: Path,
 ) -> None:
     notes = workshop.notes(folder)
-    rows = workshop.run(on_device, engines, levels, seconds, threads, notes)
+    tells = tell if notes else None  # else it runs in another process
+    rows = workshop.run(on_device, engines, levels, seconds, threads, notes, tells)
     (folder / ROWS).write_text(json.dumps(rows))
 
 
@@ -119,8 +122,9 @@ def on_device(
     seconds: float,
     threads: int,
     notes: Path | None,
+    tell: Callable[[float], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """The rows of these engines, measured in this process.
+    """The rows of these engines, measured in this process; `tell` is told how much is done.
 
     A folder for notes keeps every window: if a process was killed before, this one goes on.
     """
@@ -132,10 +136,15 @@ def on_device(
         for note in journal.notes:
             stays[note["level"]].recall(note)
         turns = VISIT if len(stays) > 1 else None
+
+        def look() -> None:
+            if tell:
+                tell(sum(stay.share for stay in stays) / len(stays))
+
         for stay in stays:
             if not stay.bench.begun:  # by engines that were not run before
                 with _loaded(engines, threads) as runs:
-                    stay.measure(runs, journal, turns)
+                    stay.measure(runs, journal, turns, look)
         with ExitStack() as later:
             runs = {}
             while waiting := [stay for stay in stays if not stay.bench.done]:
@@ -143,7 +152,7 @@ def on_device(
                     runs = later.enter_context(_loaded(engines, threads))
                     warm_up(runs)
                 for stay in waiting:
-                    stay.measure(runs, journal, turns)
+                    stay.measure(runs, journal, turns, look)
     return [plain(row) for stay in stays for row in stay.rows()]
 
 
@@ -167,6 +176,7 @@ class _Stay:
         # What a counter of the whole device says of a level with burners is mostly theirs.
         meter = energy.Meter([]) if level.load else energy.meter()
         self.bench = Bench(names, seconds, joules=meter.joules)
+        self.share = 0.0  # done
         self._seen = _Seen()
 
     def recall(self, note: dict[str, Any]) -> None:
@@ -176,16 +186,25 @@ class _Stay:
         else:
             self._seen.looks.append(note["look"])
 
-    def measure(self, runs: Engines, journal: Journal, turns: int | None) -> None:
-        """Some turns of each engine that wants them, after its first run."""
+    def measure(
+        self, runs: Engines, journal: Journal, turns: int | None, look: Callable[[], None]
+    ) -> None:
+        """Some turns of each engine that wants them, after its first run; now and then, others may
+        `look`."""
         with Burner(self._level.load, streams=self._level.pressure == MEMORY):
             self._seen.begin()
             first = () if self.bench.begun else self.bench.begin(runs)
             for window in chain(first, self.bench.turns(runs, turns)):
                 journal.note({"level": self._place, "window": plain(window)})
                 if self._seen.due:
-                    journal.note({"level": self._place, "look": self._seen.look()})
-            journal.note({"level": self._place, "look": self._seen.look()})
+                    self._look(journal, look)
+            self._look(journal, look)
+
+    def _look(self, journal: Journal, others: Callable[[], None]) -> None:
+        """At the device, and at what is done."""
+        journal.note({"level": self._place, "look": self._seen.look()})
+        self.share = self.bench.share
+        others()
 
     def rows(self) -> list[Row]:
         # What the dispatcher's own sensor saw, not what was asked for: the machine had other work

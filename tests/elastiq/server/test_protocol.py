@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
+import trustme
 from tritonclient.utils import InferenceServerException
 
 import elastiq
@@ -330,23 +331,20 @@ def test_without_the_token_nobody_gets_in(start, tiny_bundle, image, tmp_path):
 
 
 def test_tls_is_served_with_a_certificate(start, tiny_bundle, tmp_path):
-    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl is not installed")
-    subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out",
-         certificate, "-days", "1", "-subj", "/CN=localhost", "-addext",
-         "subjectAltName=DNS:localhost,IP:127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    certificate, key, authority = (tmp_path / name for name in ("c.pem", "k.pem", "ca.pem"))
+    signer = trustme.CA()
+    signed = signer.issue_cert("localhost", "127.0.0.1")
+    for part in signed.cert_chain_pems:
+        part.write_to_path(certificate, append=True)
+    signed.private_key_pem.write_to_path(key)
+    signer.cert_pem.write_to_path(authority)
     with start(f"{MODEL}={tiny_bundle}", "--certificate", certificate, "--key", key) as server:
-        context = ssl.create_default_context(cafile=str(certificate))
+        context = ssl.create_default_context(cafile=str(authority))
         connection = http.client.HTTPSConnection(server.http, context=context, timeout=30)
         connection.request("GET", "/v2/health/live")
         assert connection.getresponse().status == 200
         with triton_grpc.InferenceServerClient(
-            server.grpc, ssl=True, root_certificates=str(certificate)
+            server.grpc, ssl=True, root_certificates=str(authority)
         ) as connected:
             assert connected.is_server_live()
 

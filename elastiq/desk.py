@@ -5,6 +5,7 @@ A worker's thread serves one after another; a simulation does the same by a cloc
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from elastiq.records import WHOLE, PointRecord
 from elastiq.requests import NORMAL, PRIORITIES, Answer, Execute, Request, settle
 from elastiq.rhythm import Listener, Rhythm
 from elastiq.sessions import Session, Sessions
+
+log = logging.getLogger(__name__)
 
 LIMIT = 64
 LOOK_AHEAD = 16  # requests behind the first whose deadlines the dispatcher is told
@@ -84,10 +87,19 @@ class Desk:
         its share of the time: whoever comes meanwhile waits."""
         begun = self._clock()
         since = max(self._thinks_from, begun - MUSED / THINKING)
-        if since > begun or not self._dispatcher.think():
+        if since > begun or not self._ponder():
             return False
         self._thinks_from = since + (self._clock() - begun) / THINKING
         return True
+
+    def _ponder(self) -> bool:
+        """A thought, if there is one; one that fails is the last, for requests need none."""
+        try:
+            return self._thinks_from < inf and self._dispatcher.think()
+        except Exception:
+            log.exception("the policy cannot work ahead, and does so no more")
+            self._thinks_from = inf
+            return False
 
     def reaches(self, point: str) -> None:
         """Refuse a point that is not there."""
@@ -290,7 +302,7 @@ class Desk:
         """Let the policy work on what this choice lacks, whoever waits; the seconds it took."""
         begun = now = self._clock()
         until = begun + max(HURRY, PART * choice.quickest)
-        while self._dispatcher.astray and now < until and self._dispatcher.think():
+        while self._dispatcher.astray and now < until and self._ponder():
             now = self._clock()
         return now - begun
 

@@ -54,6 +54,9 @@ class Worker(Desk):
         try:
             while self.serve_one():
                 pass
+        except BaseException:
+            Desk.close(self, drain=False)  # nobody waits for ever for who is gone
+            raise
         finally:
             self._on_close()
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from elastiq.desk import HURRY, MUSED, THINKING, Desk
+from elastiq.desk import BETWEEN, HURRY, MUSED, THINKING, Desk
 from elastiq.dispatcher import Dispatcher
 from elastiq.errors import DeadlineMissed
 from elastiq.policies import Decision
@@ -100,6 +100,24 @@ def test_it_does_not_think_for_who_asks_for_a_point(make):
     desk.submit(request(0), deadline=1.0, point="only")
     desk.serve_one()
     assert (policy.thought, desk.waiting) == (0, 0)
+
+
+def test_a_policy_that_fails_to_work_ahead_is_not_asked_again(make, caplog):
+    policy, desk = lost(make, quickest=0.1)
+    asked = []
+
+    def think():
+        asked.append(1)
+        raise ValueError("no thoughts")
+
+    policy.think = think
+    for number in range(2 * BETWEEN):
+        future = desk.submit(request(number), deadline=1.0)
+        desk.serve_one()
+        assert future.result(0).point == "only"
+    assert not desk.think()
+    assert len(asked) == len(caplog.records) == 1
+    assert "no thoughts" in caplog.text
 
 
 def test_nobody_is_asked_for_each_who_cannot_be_in_time_at_any_point(make):

@@ -210,6 +210,25 @@ def test_the_dispatcher_is_told_of_those_who_wait(worker, engine):
     assert last.result(PATIENCE).choice.situation.pace > 0
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nobody_waits_for_a_worker_that_is_gone(make, engine):
+    class Failing(Worker):
+        def serve_one(self):
+            if engine.running.is_set():
+                raise MemoryError
+            return super().serve_one()
+
+    worker = Failing(make.dispatcher(), engine)
+    first, behind = occupy(worker, engine), worker.submit(request(1))
+    engine.may_run.set()
+    assert first.result(PATIENCE)
+    with pytest.raises(CancelledError):
+        behind.result(PATIENCE)
+    with pytest.raises(ElastiqError, match="closed"):
+        worker.submit(request(2))
+    worker.close()
+
+
 def test_closing_answers_everybody_first(make, engine):
     worker = Worker(make.dispatcher(), engine)
     occupy(worker, engine)

@@ -19,11 +19,11 @@ from elastiq.records import WHOLE, PointRecord
 from elastiq.rhythm import Rhythm
 from elastiq.spending import Spending
 
-RENEWED = 0.01  # seconds for which what is known of the device is good: clocks jump within some
+RENEWED = 0.025  # seconds for which what is known of the device is good: clocks jump within some
 LOAD_STEP = 0.05  # nearer ones are one: sensors are not that exact
 FACTOR_STEP = 0.04
 EXCESS_STEP = 0.04
-EXTRA_STEP = 0.05  # of the fastest run
+EXTRA_STEP = 0.1  # of the fastest run
 PACE_STEP = 0.3  # of its logarithm
 GIVEN_STEP = 0.1  # likewise
 SOON_STEP = 0.125  # of all gaps
@@ -32,6 +32,7 @@ KEPT = 256  # situations whose options are kept
 HELD = "where its session began"
 UNHEARD = Rhythm()
 GUESS = 2.0  # times the costliest run: what requests are given, before there was one
+RUNS = 8  # that are taken in at once, at most
 PAUSE = 1e-3  # seconds without a run, after which caches are cold and cores asleep
 
 
@@ -77,10 +78,12 @@ class Dispatcher:
         self._punctuality = Punctuality()
         self._clock = clock
         self._ended = -inf
+        self._runs: list[tuple[Choice, float, float, Sequence[str]]] = []  # not taken in yet
         self._measured: dict[tuple[str, float], tuple[Option, ...]] = {}
         self._corrected: dict[tuple[float, ...], dict[str, tuple[Option, ...]]] = {}
         self._along: dict[tuple[int, float, tuple[str, ...]], float] = {}
         self._known = _Known(0.0, 0.0, 1.0, 0.0, 0.0, 0.0, UNHEARD, 0.0, 0.0, 0.0)
+        self._fastest, self._slowest = inf, 0.0  # paces that are not worth a new look
         self._options: dict[str, tuple[Option, ...]] = {}  # by kind of request
         self._renewed = -inf
         self._current: int | None = None
@@ -137,7 +140,10 @@ class Dispatcher:
         now = self._clock()
         if self._offered:
             self._adopt()
-        if now - self._renewed > RENEWED:
+        pace = rhythm.pace
+        if now - self._renewed > RENEWED or not (
+            pace is None or self._fastest <= pace <= self._slowest
+        ):
             self._renew(now, rhythm)
         load, level, factor, added, _, overhead, lately, waking, shifting, watts = self._known
         rested = now - self._ended > PAUSE
@@ -163,8 +169,24 @@ class Dispatcher:
     def learn(
         self, choice: Choice, took: float, beside: float = 0.0, ran: Sequence[str] = ()
     ) -> None:
-        """Take in what a choice's run really took: in the engines that `ran`, and beside them."""
+        """Put down what a choice's run really took: in the engines that `ran`, and beside them.
+
+        It is taken in when the device is looked at, or with a few others: there and then, each
+        would be after an engine that has filled the caches with its own, and take three times as
+        long while others wait.
+        """
         self._ended, self._current = self._clock(), choice.decision.index
+        self._runs.append((choice, took, beside, ran))
+        if len(self._runs) >= RUNS:
+            self._take_in()
+
+    def _take_in(self) -> None:
+        """What runs really took."""
+        for run in self._runs:
+            self._learn(*run)
+        self._runs.clear()
+
+    def _learn(self, choice: Choice, took: float, beside: float, ran: Sequence[str]) -> None:
         self._spending.spend(choice.option.energy or 0.0)
         self._beside.learn(beside)
         steady = choice.option.typical - choice.overhead
@@ -184,6 +206,7 @@ class Dispatcher:
 
     def _adopt(self) -> None:
         """Take in the points that were offered."""
+        self._take_in()
         used = None if self._current is None else self._points[self._current]
         while self._offered:
             self._points = (*self._points, self._offered.popleft())
@@ -201,6 +224,7 @@ class Dispatcher:
         In steps, and only where something moved by one: the same few situations come back, and what
         was found for them is kept.
         """
+        self._take_in()
         self._renewed, load, before, extra = now, self._load(), self._known, self._extra_step
         others = load.others if isinstance(load, Load) else load
         self._known = known = _Known(
@@ -216,6 +240,9 @@ class Dispatcher:
             _steady(extra, self._shifting.seconds, before.shifting),
             self._spending.watts,
         )
+        if (pace := known.rhythm.pace) is not None:
+            self._fastest = pace * exp(-PACE_STEP) if pace > 2 * SHORTEST else 0.0
+            self._slowest = pace * exp(PACE_STEP)
         key = known[1:6]
         if key not in self._corrected:
             if len(self._corrected) >= KEPT:

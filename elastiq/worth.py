@@ -20,7 +20,10 @@ from elastiq import gaps
 from elastiq.policies import Option
 from elastiq.rhythm import AT_RANDOM
 
-CHANCES = np.array((0.5, 0.4, 0.1))  # of a run as long as the p50, the p90 and the p99
+CHANCES = np.array((0.5, 0.4, 0.1))  # of a run up to the p50, the p90, and longer
+# How far above the p50, or the p90, such runs lie on average: of the way to the p90, or the p99,
+# where the longer of them are distributed exponentially.
+LIKELY_MEAN, WORST_MEAN = 0.371, 0.39
 HORIZON = 0.99  # what the next request counts, beside this one: about a hundred of them matter
 LONGEST = 1.5  # waits that are looked at: when the one behind is lost, others wait behind it
 STATES = 18
@@ -233,7 +236,7 @@ def steps(
     arrivals that come soon after another.
     """
     evenness = gaps.evenness(soon)
-    runs = np.array([(option.typical, option.likely, option.worst) for option in options]) / given
+    runs = np.array([_lengths(option) for option in options]) / given
     shifting = shift * sum(option.mean for option in options) / len(options) / given
     # By whether the point ran last, by point, by length of the run, and by wait of the request.
     done = WAITS + runs[..., None] + np.array((0.0, shifting))[:, None, None, None]
@@ -271,6 +274,16 @@ def steps(
         (HORIZON * value @ next_waits.T @ TO_CELLS).tolist(),
         float((gained + (1.0 - HORIZON) * (value - gained)).mean()),
         value,
+    )
+
+
+def _lengths(option: Option) -> tuple[float, float, float]:
+    """What runs take on average, by how likely they are."""
+    _, _, typical, likely, worst, *_ = option
+    return (
+        typical,
+        typical + LIKELY_MEAN * (likely - typical),
+        likely + WORST_MEAN * (worst - likely),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import exp, inf, log
+from typing import Any
 
 from elastiq.errors import ElastiqError
 from elastiq.policies import Decision, Option, Situation
@@ -35,8 +36,8 @@ PRICE = 4.0  # in right answers, of the costliest above the cheapest, where all 
 # a second between these; its p50, p90 and p99; its mean in cells; how many it takes; and by how
 # much energy a run is above the cheapest, as a share of the costliest's.
 _Known = tuple[int, float, float, float, float, float, float, float, float, int, int, float]
-# Options, time between arrivals and how many come soon, time given, what a shift costs.
-_Key = tuple[int, float | None, float, int, float]
+# Options, time given, time between arrivals and how many come soon, what a shift costs.
+_Key = tuple[int, int, float | None, float, float]
 
 
 @dataclass
@@ -57,6 +58,7 @@ class Utility:
     _worth: Worth = field(default_factory=Worth, init=False, repr=False, compare=False)
     _plans: dict[_Key, _Plan] = field(default_factory=dict, init=False, repr=False, compare=False)
     _latest: _Plan | None = field(default=None, init=False, repr=False, compare=False)
+    _asked: tuple[Any, ...] = field(default=(), init=False, repr=False, compare=False)
     _costs: dict[tuple[int, int], _Costs] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -84,13 +86,16 @@ class Utility:
         if kept < 1.0 and (merit := self._merit(kept)):
             options = self._with_merit(options, merit)
         given = min(LONGEST_GIVEN, max(SHORTEST, given))
-        key = id(options), pace, soon, round(log(given) / GIVEN_STEP), shifting
+        asked = options, pace, soon, given, shifting
+        if (
+            (plan := self._latest) is None
+            or asked != self._asked
+            or plan.outdated(self._worth.found)
+        ):
+            plan = self._latest = self._plan(options, pace, soon, given, shifting)
+            self._asked = asked
         left = inf if slacks[0] is None else slacks[0]
         behind = len(slacks) - 1
-        plan = self._plans.get(key)
-        if plan is None or plan.costs.options is not options or plan.outdated(self._worth.found):
-            plan = self._plan(options, key)
-        self._latest = plan
         best, refuses = plan.best(slacks, given, current, self.stay, waking, shifting, price)
         if best == NONE_FITS:
             return Decision(_fastest(options, len(slacks)), LATE, (1e3 * left,))
@@ -136,16 +141,28 @@ class Utility:
             found = self._valued[id(options), merit] = options, valued
         return found[1]
 
-    def _plan(self, options: tuple[Option, ...], key: _Key) -> _Plan:
+    def _plan(
+        self,
+        options: tuple[Option, ...],
+        pace: float | None,
+        soon: float,
+        given: float,
+        shifting: float,
+    ) -> _Plan:
+        level = round(log(given) / GIVEN_STEP)
+        known = id(options), level
+        key = *known, pace, soon, shifting
+        plan = self._plans.get(key)
+        if plan and plan.costs.options is options and not plan.outdated(self._worth.found):
+            return plan
         if len(self._plans) >= PLANS:
             self._plans.clear()
             self._costs.clear()
-        known, pace, soon, level, shifting = key
         given = exp(GIVEN_STEP * level)
         every = inf if pace is None else pace
-        costs = self._costs.get((known, level))
+        costs = self._costs.get(known)
         if costs is None or costs.options is not options:
-            costs = self._costs[known, level] = _Costs(options, given, self._extra(options))
+            costs = self._costs[known] = _Costs(options, given, self._extra(options))
         values, away = self._worth(options, given, every, shifting, soon)
         plan = self._plans[key] = _Plan(costs, values, every, away, self._worth.found)
         return plan
@@ -192,10 +209,6 @@ def _rise(worth: float, seconds: float) -> float:
     return worth / seconds if seconds > 0.0 else 0.0
 
 
-def _within(slack: float | None, late: float) -> float:
-    return inf if slack is None else slack - late
-
-
 class _Costs:
     """The options, put down so that a choice must not ask much of them."""
 
@@ -239,6 +252,7 @@ class _Plan:
         self.costs = costs
         self._values = values
         self._pace = max(pace, SHORTEST)
+        self._least = min(self._pace, costs.fastest)
         self._borrowed = away > 0
         self._found = found
         self.far = away > FAR_OFF
@@ -258,11 +272,17 @@ class _Plan:
         price: float,
     ) -> tuple[int, bool]:
         """The best option, or NONE_FITS; and whether to refuse the request is better."""
+        waiting = len(slacks)
+        if self.costs.packs and waiting > 1:
+            late = waking, waking + shifting
+            return self._best_pack(slacks, given, current, stay, late, price), False
         left = inf if slacks[0] is None else slacks[0]
-        most, cells, packs, waiting = CELLS, self.costs.cells, self.costs.packs, len(slacks)
+        most, cells = CELLS, self.costs.cells
         behind = slacks[1] if waiting > 1 else None
         after = self._values.waiting if waiting > 1 else self._values.arriving
         waited = 0.0 if behind is None else max(0.0, given - behind)
+        if waiting > 2:  # by the wait alone too few are behind it, by the count too many
+            waited = (waited + self._as_if(waited, waiting - 2)) / 2
         here = int(min(most, (waited + waking) * cells))
         there = int(min(most, here + shifting * cells))
         left_here = left - waking
@@ -278,60 +298,77 @@ class _Plan:
                 within, done, worth = left_here, here, stay * min(1.0, waiting / takes)
             else:
                 within, done, worth = left_there, there, 0.0
-            worth -= price * more
-            if packs and waiting > 1:
-                late = waking if index == current else waking + shifting
-                worth += self._together(known, slacks, given, late)
-            elif typical <= within:
-                if worst <= within:
-                    worth += surely
-                elif nine <= within:
-                    worth += likely + steep * (within - nine)
-                else:
-                    worth += maybe + steeper * (within - typical)
-                worth += after[index][run + done]
-            else:
+            if typical > within:
                 continue
-            if worth > highest:
-                best, highest = index, worth
-        refuses = False
-        if behind is not None and current is not None and not packs:
-            refuses = self._values.waiting[current][int(min(most, waited * cells))] > highest
-        return best, refuses
-
-    def _together(
-        self, known: _Known, slacks: tuple[float | None, ...], given: float, late: float
-    ) -> float:
-        """What a run is worth that answers several. Those first in line who cannot be in time with
-        it will be refused, and make it one for those behind them."""
-        index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes, _ = known
-        worth, first = 0.0, 0
-        while first < len(slacks) and typical > _within(slacks[first], late):
-            first += 1
-        for slack in slacks[first : first + takes]:
-            within = _within(slack, late)
+            worth += after[index][run + done] - price * more
             if worst <= within:
                 worth += surely
             elif nine <= within:
                 worth += likely + steep * (within - nine)
-            elif typical <= within:
+            else:
                 worth += maybe + steeper * (within - typical)
-        gone = min(first + takes, len(slacks))
-        if first == gone:
-            return -inf
-        # So many at once leave as many fewer to be worth something later.
-        worth -= (gone - 1) * self._values.each
-        if gone == len(slacks):
-            return (
-                worth + self._values.arriving[index][run + int(min(CELLS, late * self.costs.cells))]
+            if worth > highest:
+                best, highest = index, worth
+        refuses = False
+        if behind is not None and current is not None:
+            refuses = self._values.waiting[current][int(min(most, waited * cells))] > highest
+        return best, refuses
+
+    def _best_pack(
+        self,
+        slacks: tuple[float | None, ...],
+        given: float,
+        current: int | None,
+        stay: float,
+        lates: tuple[float, float],
+        price: float,
+    ) -> int:
+        """The best option, or NONE_FITS, where some answer several of those who wait. Those first
+        in line who cannot be in time with one will be refused, and make it one for those behind.
+
+        `lates` are how much later a run begins at the present point, and at another.
+        """
+        values, cells = self._values, self.costs.cells
+        lefts = [inf if slack is None else slack for slack in slacks]
+        longest, count = max(lefts), len(lefts)
+        best, highest = NONE_FITS, -inf
+        for known in self.costs.known:
+            index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes, more = (
+                known
             )
-        slack = slacks[gone]
-        waited = 0.0 if slack is None else max(0.0, given - slack)
-        # More behind the next than come in that time on average are as if it had waited longer: by
-        # what they take, but under overload only by what they take to come, for most are lost.
-        more = len(slacks) - gone - 1 - waited / self._pace
-        waited = max(0.0, waited + more * min(self._pace, self.costs.fastest)) + late
-        return worth + self._values.waiting[index][run + int(min(CELLS, waited * self.costs.cells))]
+            late = lates[index != current]
+            if typical + late > longest:
+                continue
+            first = 0
+            while typical + late > lefts[first]:
+                first += 1
+            gone = min(first + takes, count)
+            # So many at once leave as many fewer to be worth something later.
+            worth = (1 - gone) * values.each - price * more
+            if index == current:
+                worth += stay * min(1.0, count / takes)
+            for left in lefts[first:gone] if takes > 1 else (lefts[first],):
+                within = left - late
+                if worst <= within:
+                    worth += surely
+                elif nine <= within:
+                    worth += likely + steep * (within - nine)
+                elif typical <= within:
+                    worth += maybe + steeper * (within - typical)
+            if gone == count:
+                worth += values.arriving[index][run + int(min(CELLS, late * cells))]
+            else:
+                waited = self._as_if(max(0.0, given - lefts[gone]), count - gone - 1) + late
+                worth += values.waiting[index][run + int(min(CELLS, waited * cells))]
+            if worth > highest:
+                best, highest = index, worth
+        return best
+
+    def _as_if(self, waited: float, behind: int) -> float:
+        """How long the next has waited, as far as others are concerned: more behind it than come in
+        that time on average are as if it were longer. By what they take, but under overload only by
+        what they take to come, for most are lost."""
+        return max(0.0, waited + (behind - waited / self._pace) * self._least)
 
 
 policy = Utility

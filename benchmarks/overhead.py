@@ -2,9 +2,10 @@
 
     python -m benchmarks overhead
 
-No engine is measured: the points have invented latencies, and the worker's engine returns at once
-or sleeps for a known time. Beside it stands a pool of one thread, which chooses and keeps nothing.
-Rounds of the different measurements are interleaved.
+No engine is measured: the points have invented latencies, and the worker's engine returns at once,
+sleeps for a millisecond, or computes for about as long (a product of matrices, by ONNX Runtime on
+one thread, which fills the caches with its own as an engine does). Beside it stands a pool of one
+thread, which chooses and keeps nothing. Rounds of the different measurements are interleaved.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import numpy as np
+import onnx
+import onnxruntime
 
 from benchmarks.harness import Figure, at_most
 from elastiq.dispatcher import Dispatcher
@@ -31,6 +34,7 @@ from elastiq.worker import Worker
 ROUNDS = 20
 RUNS = 500  # of a measurement in a round
 ENGINE_SECONDS = 0.001
+ROWS, WIDTH = 32, 1024  # of the product
 DECISION_GOAL, DECISION_P99 = 20.0, 100.0  # us, for a decision and its bookkeeping
 WORKER_GOAL = 100.0  # us, from a request to its answer, less the engine's time
 POINTS = {f"queries={2**k}": 0.001 * 2**k for k in range(2, 7)}
@@ -114,12 +118,40 @@ def sleeping(point: str, requests: Sequence[Arrays], memory: Memory | None) -> D
     return at_once(point, requests, memory)
 
 
+def computing() -> Execute:
+    """An engine of about a millisecond."""
+    shape = [ROWS, WIDTH]
+    weight = onnx.numpy_helper.from_array(np.ones((WIDTH, WIDTH), np.float32), "w")
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "product",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, shape)],
+        [weight],
+    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9
+    )
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    feed = {"x": np.ones(shape, np.float32)}
+
+    def run(point: str, requests: Sequence[Arrays], memory: Memory | None) -> Done:
+        session.run(None, feed)
+        return at_once(point, requests, memory)
+
+    return run
+
+
 def measure() -> dict[str, dict[str, float]]:
     """Median and p99 of each measurement, in microseconds."""
     with ExitStack() as stack:
         monitor = stack.enter_context(LoadMonitor())
         idle = stack.enter_context(Worker(dispatcher(monitor), at_once))
         slow = stack.enter_context(Worker(dispatcher(monitor), sleeping))
+        engine = computing()
+        real = stack.enter_context(Worker(dispatcher(monitor), engine))
         pool = stack.enter_context(ThreadPoolExecutor(1))
         measured = {
             "decide + learn, nobody behind": choosing(1, monitor),
@@ -127,8 +159,10 @@ def measure() -> dict[str, dict[str, float]]:
             "decide + learn, 16 behind, load drifting": choosing(17, drifting()),
             "worker, engine returns at once": handing(idle),
             "worker, engine sleeps 1 ms": handing(slow),
+            "worker, engine computes for about 1 ms": handing(real),
             "thread pool, engine returns at once": bare(pool, at_once),
             "thread pool, engine sleeps 1 ms": bare(pool, sleeping),
+            "thread pool, engine computes for about 1 ms": bare(pool, engine),
         }
         times: dict[str, list[float]] = {name: [] for name in measured}
         for _ in range(ROUNDS):

@@ -32,7 +32,7 @@ KEPT = 256  # situations whose options are kept
 HELD = "where its session began"
 UNHEARD = Rhythm()
 GUESS = 2.0  # times the costliest run: what requests are given, before there was one
-RUNS = 8  # that are taken in at once, at most
+RUNS = 5  # that are taken in at once, at most
 PAUSE = 1e-3  # seconds without a run, after which caches are cold and cores asleep
 
 

@@ -182,9 +182,9 @@ class Dispatcher:
 
     def _take_in(self) -> None:
         """What runs really took."""
-        for run in self._runs:
+        runs, self._runs = self._runs, []
+        for run in runs:
             self._learn(*run)
-        self._runs.clear()
 
     def _learn(self, choice: Choice, took: float, beside: float, ran: Sequence[str]) -> None:
         self._spending.spend(choice.option.energy or 0.0)

@@ -137,14 +137,14 @@ def on_device(
             stays[note["level"]].recall(note)
         turns = VISIT if len(stays) > 1 else None
 
-        def look() -> None:
+        def looked() -> None:
             if tell:
                 tell(sum(stay.share for stay in stays) / len(stays))
 
         for stay in stays:
             if not stay.bench.begun:  # by engines that were not run before
                 with _loaded(engines, threads) as runs:
-                    stay.measure(runs, journal, turns, look)
+                    stay.measure(runs, journal, turns, looked)
         with ExitStack() as later:
             runs = {}
             while waiting := [stay for stay in stays if not stay.bench.done]:
@@ -152,7 +152,7 @@ def on_device(
                     runs = later.enter_context(_loaded(engines, threads))
                     warm_up(runs)
                 for stay in waiting:
-                    stay.measure(runs, journal, turns, look)
+                    stay.measure(runs, journal, turns, looked)
     return [plain(row) for stay in stays for row in stay.rows()]
 
 
@@ -187,24 +187,25 @@ class _Stay:
             self._seen.looks.append(note["look"])
 
     def measure(
-        self, runs: Engines, journal: Journal, turns: int | None, look: Callable[[], None]
+        self, runs: Engines, journal: Journal, turns: int | None, looked: Callable[[], None]
     ) -> None:
-        """Some turns of each engine that wants them, after its first run; now and then, others may
-        `look`."""
+        """Some turns of each engine that wants them, after its first run; `looked` is called after
+        each look at the device."""
         with Burner(self._level.load, streams=self._level.pressure == MEMORY):
             self._seen.begin()
             first = () if self.bench.begun else self.bench.begin(runs)
             for window in chain(first, self.bench.turns(runs, turns)):
                 journal.note({"level": self._place, "window": plain(window)})
                 if self._seen.due:
-                    self._look(journal, look)
-            self._look(journal, look)
+                    self._look(journal)
+                    looked()
+            self._look(journal)
+            looked()
 
-    def _look(self, journal: Journal, others: Callable[[], None]) -> None:
+    def _look(self, journal: Journal) -> None:
         """At the device, and at what is done."""
         journal.note({"level": self._place, "look": self._seen.look()})
         self.share = self.bench.share
-        others()
 
     def rows(self) -> list[Row]:
         # What the dispatcher's own sensor saw, not what was asked for: the machine had other work

@@ -2,11 +2,12 @@
 
 import io
 import re
-import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from compiler import progress
 from compiler.passes.profile import Level, profile
 from compiler.progress import Progress
 from compiler.store import Store
@@ -20,8 +21,10 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def terminal(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    return sys.stderr
+    """Where progress is shown; `sys.stderr` itself is pytest's, and it takes it back."""
+    shown = Terminal()
+    monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=shown))
+    return shown
 
 
 def shares(text):
@@ -32,14 +35,14 @@ def shares(text):
 
 
 def test_the_bar_moves_within_a_long_task(terminal):
-    with Progress(8) as progress:
-        with progress.task("short"):
+    with Progress(8) as shown:
+        with shown.task("short"):
             pass
-        with progress.task("long", 6) as task:
+        with shown.task("long", 6) as task:
             task.advance(0.34)
             task.advance(0.35)
             task.advance(0.5)
-        with progress.task("last"):
+        with shown.task("last"):
             pass
     assert shares(terminal.getvalue()) == [
         (0, "short"),
@@ -73,8 +76,8 @@ class Sleeper:
 
 def test_to_profile_moves_the_bar_while_it_runs(terminal, tmp_path):
     engines = [Sleeper("a"), Sleeper("b")]
-    with Progress(5) as progress:
-        profile(engines, [Level(0.0), Level(0.2)], 1.5, 1, Store(tmp_path), progress)
+    with Progress(5) as shown:
+        profile(engines, [Level(0.0), Level(0.2)], 1.5, 1, Store(tmp_path), shown)
     drawn = shares(terminal.getvalue())
     told = [int(text.rpartition(": ")[2].rstrip("%")) for _, text in drawn if ": " in text]
     assert len(told) >= 2
@@ -83,10 +86,10 @@ def test_to_profile_moves_the_bar_while_it_runs(terminal, tmp_path):
 
 
 def test_elsewhere_there_is_a_line_of_each_task(capsys):
-    with Progress(3) as progress:
-        with progress.task("made", 2) as task:
+    with Progress(3) as shown:
+        with shown.task("made", 2) as task:
             task.advance(0.5)
-        with progress.task("kept") as task:
+        with shown.task("kept") as task:
             task.cached = True
             task.note = "but old"
     made, kept = capsys.readouterr().err.splitlines()

@@ -11,6 +11,7 @@ alone and beside programs that take half of the CPU.
 Some of these are sent for real, in turns, to all contenders; the grid is simulated from the latency
 table, through the same queue and policies. Where a simulation is held against a real replay, it is
 told what a rehearsal found runs to take beside the table: cold caches, threads that wake others.
+The step to four times the rate at the end is simulated, too, and there a policy thinks in no time.
 
 `wide` is the same Perceiver at a cost nearer to that of a deployed model: a run takes 3 to 17
 milliseconds and not half of one, so that what Python and cold caches add hardly counts, and a

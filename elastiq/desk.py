@@ -5,7 +5,6 @@ A worker's thread serves one after another; a simulation does the same by a cloc
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -24,17 +23,12 @@ from elastiq.records import WHOLE, PointRecord
 from elastiq.requests import NORMAL, PRIORITIES, Answer, Execute, Request, settle
 from elastiq.rhythm import Listener, Rhythm
 from elastiq.sessions import Session, Sessions
-
-log = logging.getLogger(__name__)
+from elastiq.thoughts import Thoughts
 
 LIMIT = 64
 LOOK_AHEAD = 16  # requests behind the first whose deadlines the dispatcher is told
 BETWEEN = 4  # requests served without a moment to think, where others wait always
-THINKING = 0.01  # of all time may go into thinking,
-MUSED = 0.02  # seconds at once
 BREATH = 1e-4  # seconds between thoughts
-HURRY = 2e-4  # seconds before a run whose choice would be a bad one,
-PART = 0.1  # or such a part of the run, if that is more
 PROBE = 0.25  # seconds without an answer, after which a prediction is put to the test
 
 
@@ -63,7 +57,7 @@ class Desk:
         self._listener = Listener()
         self._last_run = -inf
         self._served = 0
-        self._thinks_from = -inf  # a moment: all it may think since then, it did
+        self._thoughts = Thoughts(dispatcher, clock)
         self._changed = threading.Condition()
         self._closed = False
 
@@ -83,23 +77,8 @@ class Desk:
         return self._dispatcher.load
 
     def think(self) -> bool:
-        """Let the policy work ahead, for a moment; False if there is nothing to do, or if it took
-        its share of the time: whoever comes meanwhile waits."""
-        begun = self._clock()
-        since = max(self._thinks_from, begun - MUSED / THINKING)
-        if since > begun or not self._ponder():
-            return False
-        self._thinks_from = since + (self._clock() - begun) / THINKING
-        return True
-
-    def _ponder(self) -> bool:
-        """A thought, if there is one; one that fails is the last, for requests need none."""
-        try:
-            return self._thinks_from < inf and self._dispatcher.think()
-        except Exception:
-            log.exception("the policy cannot work ahead, and does so no more")
-            self._thinks_from = inf
-            return False
+        """Let the policy work ahead, for a moment; False if it has nothing to do, or no time."""
+        return self._thoughts.think()
 
     def reaches(self, point: str) -> None:
         """Refuse a point that is not there."""
@@ -294,17 +273,9 @@ class Desk:
         """What the policy chooses, if it need be once it has thought; or a point that is held."""
         choice = self._dispatcher.decide(slacks, rhythm, kind, held)
         if held is None and self._dispatcher.astray:
-            slacks = _later(slacks, self._hurry(choice))
+            slacks = _later(slacks, self._thoughts.hurry(choice))
             choice = self._dispatcher.decide(slacks, rhythm, kind)
         return choice
-
-    def _hurry(self, choice: Choice) -> float:
-        """Let the policy work on what this choice lacks, whoever waits; the seconds it took."""
-        begun = now = self._clock()
-        until = begun + max(HURRY, PART * choice.quickest)
-        while self._dispatcher.astray and now < until and self._ponder():
-            now = self._clock()
-        return now - begun
 
     def _give_up(self, request: Request, memory: Memory | None, choice: Choice, now: float) -> None:
         """No time for an answer: a session has its last one, all others are refused."""

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from elastiq.desk import BETWEEN, HURRY, MUSED, THINKING, Desk
+from elastiq.desk import BETWEEN, Desk
 from elastiq.dispatcher import Dispatcher
 from elastiq.errors import DeadlineMissed
 from elastiq.policies import Decision
 from elastiq.requests import Request
+from elastiq.thoughts import HURRY, MUSED, SHARE
 
 
 def request(number):
@@ -40,7 +41,7 @@ def test_to_think_takes_its_share_of_the_time_and_no_more(make):
     assert until_tired() == pytest.approx(MUSED, abs=0.0011)  # after any idle time
     for _ in range(3):
         clock.now += 1.0
-        assert until_tired() == pytest.approx(THINKING, abs=0.0011)
+        assert until_tired() == pytest.approx(SHARE, abs=0.0011)
 
 
 class Lost:

@@ -102,9 +102,15 @@ class Dispatcher:
         """Whether the policy's choices are likely to be bad ones, until it has worked on."""
         return self._thinking is not None and self._thinking.astray
 
-    def think(self) -> bool:
-        """Let the policy work ahead, for a moment; False if it has nothing to do."""
-        return self._thinking is not None and self._thinking.think()
+    @property
+    def pending(self) -> bool:
+        """Whether the policy has anything to work on."""
+        return self._thinking is not None and self._thinking.pending
+
+    def think(self) -> None:
+        """Let the policy work ahead, for a moment."""
+        if self._thinking is not None:
+            self._thinking.think()
 
     def offer(self, point: PointRecord) -> None:
         """Add a point, by its cost among the others, before the next decision. Thread-safe."""

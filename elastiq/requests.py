@@ -44,6 +44,26 @@ class Answer:
         return self.choice.point
 
 
+class Awaited(Future[Answer]):
+    """An answer to come. Whoever waits for it, however long it takes, may lend a hand."""
+
+    def __init__(self, hasten: Callable[[Future[Answer]], bool]) -> None:
+        super().__init__()
+        self._hasten = hasten
+
+    def result(self, timeout: float | None = None) -> Answer:
+        self._wait(timeout)
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        self._wait(timeout)
+        return super().exception(timeout)
+
+    def _wait(self, timeout: float | None) -> None:
+        if timeout is None and not self.done():
+            self._hasten(self)
+
+
 @dataclass(frozen=True, eq=False)
 class Request:
     """Inputs and the future that their answer goes to. `expires` is a moment, or None."""
@@ -57,6 +77,11 @@ class Request:
     point: str | None = None  # the one to answer at, whatever the load
     least_score: float = 0.0  # of the point that answers
     priority: int = NORMAL
+
+    @property
+    def given(self) -> float | None:
+        """The seconds it had when it came."""
+        return None if self.expires is None else self.expires - self.arrived
 
     @property
     def choosy(self) -> bool:

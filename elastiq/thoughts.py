@@ -29,29 +29,47 @@ class Thoughts:
         self._clock = clock
         self._from = -inf  # a moment: all it may think since then, it did
 
-    def think(self) -> bool:
-        """Let the policy work ahead, for a moment; False if there is nothing to do, or if it took
-        its share of the time."""
-        begun = self._clock()
-        since = max(self._from, begun - MUSED / SHARE)
-        if since > begun or not self._think():
-            return False
-        self._from = since + (self._clock() - begun) / SHARE
-        return True
+    @property
+    def due(self) -> bool:
+        """Whether there are any, and time for them."""
+        return self._from <= self._clock() and self._pending
 
-    def hurry(self, choice: Choice) -> float:
-        """Let it work on what this choice lacks, whoever waits; the seconds that it took."""
+    def think(self) -> None:
+        """Let the policy work ahead, for a moment, if it has not had its share of the time."""
+        begun = self._clock()
+        if not self.due:
+            return
+        self._think()
+        since = max(self._from, begun - MUSED / SHARE)
+        self._from = since + (self._clock() - begun) / SHARE
+
+    def hurry(self, choice: Choice) -> float | None:
+        """Let it work on what this choice lacks, whoever waits; the seconds that it took, or None
+        if it had nothing to do."""
         begun = now = self._clock()
+        if not self._pending:
+            return None
         until = begun + max(HURRY, PART * choice.quickest)
-        while self._dispatcher.astray and now < until and self._think():
+        while now < until and self._dispatcher.astray and self._pending:
+            self._think()
             now = self._clock()
         return now - begun
 
-    def _think(self) -> bool:
-        """A thought, if there is one; one that fails is the last, for requests need none."""
+    @property
+    def _pending(self) -> bool:
         try:
-            return self._from < inf and self._dispatcher.think()
+            return self._from < inf and self._dispatcher.pending
         except Exception:
-            log.exception("the policy cannot work ahead, and does so no more")
-            self._from = inf
+            self._give_up()
             return False
+
+    def _think(self) -> None:
+        try:
+            self._dispatcher.think()
+        except Exception:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """A thought that fails is the last, for requests need none."""
+        log.exception("the policy cannot work ahead, and does so no more")
+        self._from = inf

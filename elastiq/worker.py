@@ -36,7 +36,7 @@ class Worker(Desk):
     def close(self, drain: bool = True) -> None:
         """Take no more requests, answer those waiting (or cancel them), and end."""
         super().close(drain)
-        if threading.current_thread() is not self._thread:
+        if threading.get_ident() not in (self._thread.ident, self._sitting):
             self._thread.join()
 
     def __enter__(self) -> Worker:
@@ -58,7 +58,8 @@ class Worker(Desk):
             Desk.close(self, drain=False)  # nobody waits for ever for who is gone
             raise
         finally:
-            self._on_close()
+            with self._seat:  # somebody may be serving himself
+                self._on_close()
 
 
 def serve(

@@ -139,18 +139,21 @@ class Worth:
             self._wanted[key] = self._solving(key, options, near)
         return near, away
 
-    def think(self) -> bool:
-        """One step more of what was put off last, or else of what a burst would be worth; False if
-        nothing is left to find."""
+    @property
+    def pending(self) -> bool:
+        """Whether anything may be left to find."""
+        return bool(self._wanted) or (self._asked is not None and self._asked[0] != self._foreseen)
+
+    def think(self) -> None:
+        """One step more of what was put off last, or else of what a burst would be worth."""
         if not self._wanted and not self._foresee():
-            return False
+            return
         key = next(reversed(self._wanted))
         try:
             next(self._wanted[key])
         except StopIteration as end:
             del self._wanted[key]
             self._keep(key, end.value)
-        return True
 
     def _foresee(self) -> bool:
         """Ask for what could come of the last situation, which is faster arrivals, and then for

@@ -82,8 +82,13 @@ class Thinking(Protocol):
         """Whether its choices are likely to be bad ones, until it has worked on."""
         ...
 
-    def think(self) -> bool:
-        """A tenth of a millisecond of work; False if there is none."""
+    @property
+    def pending(self) -> bool:
+        """Whether there is anything to work on."""
+        ...
+
+    def think(self) -> None:
+        """A tenth of a millisecond of that work."""
         ...
 
 

@@ -109,9 +109,14 @@ class Utility:
         latest = self._latest
         return latest is not None and latest.far and not latest.outdated(self._worth.found)
 
-    def think(self) -> bool:
-        """Work on what the situations met lately are worth; False if all is known."""
-        return self._worth.think()
+    @property
+    def pending(self) -> bool:
+        """Whether something is not known of the situations met lately."""
+        return self._worth.pending
+
+    def think(self) -> None:
+        """Work on what those are worth."""
+        self._worth.think()
 
     def _extra(self, options: tuple[Option, ...]) -> list[float]:
         return [0.0] * len(options) if self.watts == inf else _extra_energy(options)

@@ -1,17 +1,14 @@
-"""The desk by a clock of its own: when it thinks, and whom it gives up without asking."""
+"""The desk: when it thinks, and that who waits there serves himself if nobody else does."""
 
-from concurrent.futures import Future
+import threading
 from math import ceil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from elastiq.desk import BETWEEN, Desk
 from elastiq.dispatcher import Dispatcher
-from elastiq.errors import DeadlineMissed
 from elastiq.policies import Decision
-from elastiq.requests import Request
 from elastiq.thoughts import HURRY, MUSED, SHARE
 
 
@@ -23,12 +20,11 @@ def test_to_think_takes_its_share_of_the_time_and_no_more(make):
     clock, took = make.clock(0.0), []
 
     class Thinker:
-        astray = False
+        pending = True
 
         def think(self):
             clock.now += 0.001
             took.append(0.001)
-            return True
 
     desk = Desk(Thinker(), execute=None, clock=clock)
 
@@ -56,11 +52,12 @@ class Lost:
     def astray(self):
         return self.left > 0
 
+    pending = astray
+
     def think(self):
         self.clock.now += self.step
         self.thought += 1
         self.left -= 1
-        return True
 
     def choose(self, options, situation):
         self.chose.append((self.thought, situation.slacks[0]))
@@ -103,15 +100,16 @@ def test_it_does_not_think_for_who_asks_for_a_point(make):
     assert (policy.thought, desk.waiting) == (0, 0)
 
 
-def test_a_policy_that_fails_to_work_ahead_is_not_asked_again(make, caplog):
+@pytest.mark.parametrize("part", ["pending", "think"])
+def test_a_policy_that_fails_to_work_ahead_is_not_asked_again(make, caplog, monkeypatch, part):
     policy, desk = lost(make, quickest=0.1)
     asked = []
 
-    def think():
+    def fail(_):
         asked.append(1)
         raise ValueError("no thoughts")
 
-    policy.think = think
+    monkeypatch.setattr(Lost, part, property(fail) if part == "pending" else fail)
     for number in range(2 * BETWEEN):
         future = desk.submit(request(number), deadline=1.0)
         desk.serve_one()
@@ -119,50 +117,38 @@ def test_a_policy_that_fails_to_work_ahead_is_not_asked_again(make, caplog):
     assert not desk.think()
     assert len(asked) == len(caplog.records) == 1
     assert "no thoughts" in caplog.text
+    # Once for each, and once more for the one before which it failed.
+    assert len(policy.chose) <= 2 * BETWEEN + 1
 
 
-def test_nobody_is_asked_for_each_who_cannot_be_in_time_at_any_point(make):
-    clock, ran = make.clock(0.0), []
+def test_who_waits_serves_himself_where_nobody_does(make):
+    ran = []
 
     def answer(point, inputs):
-        ran.append(int(inputs["x"][0]))
+        ran.append((int(inputs["x"][0]), threading.get_ident()))
         return {}
 
-    desk = Desk(make.dispatcher(clock=clock), make.execute(answer), clock=clock)
-    asked = []
-    decide = desk._dispatcher.decide
-    desk._dispatcher.decide = lambda *how, **more: asked.append(how) or decide(*how, **more)
-    lefts = [0.0004, 0.0006, 0.0, 0.0009, 0.05, 0.0005, 0.05]
-    futures = [desk.submit(request(number), left) for number, left in enumerate(lefts)]
-    futures[3].cancel()
-    desk._last_run = 0.0  # none of them is a test of whether it is as slow as that
-    desk.serve_one()
-    assert (len(asked), ran, desk.waiting) == (1, [], 3)
-    for place, why in enumerate(["0.4 ms are left", "0.6 ms are left", "the deadline passed"]):
-        with pytest.raises(DeadlineMissed, match=why):
-            futures[place].result(0)
-    desk.serve_one()
-    assert (len(asked), ran) == (2, [4])
+    desk = Desk(make.dispatcher(), make.execute(answer))
+    first, second = desk.submit(request(1)), desk.submit(request(2))
+    for future in (second, first):  # the one is not first, the other may be late for something
+        with pytest.raises(TimeoutError):
+            future.result(0)
+    assert not desk._serve_now(second) and ran == []
+    assert first.exception() is None and second.result().point == "large"
+    assert ran == [(1, threading.get_ident()), (2, threading.get_ident())]
 
 
-def test_a_session_s_request_is_not_given_up_without_being_asked_for(make):
-    """It may have the session's last answer instead."""
-    desk = Desk(make.dispatcher(), execute=None, clock=make.clock(0.0))
-    late = Request(request(1), 0.0, 0.001, Future(), session="a")
-    desk._queue.add(late)
-    assert desk._take_late(0.5) is None
-    assert desk.waiting == 1
+def test_nobody_serves_himself_while_somebody_serves(make):
+    desk = Desk(make.dispatcher(), make.execute(lambda *_: {}))
+    inside = []
 
+    def ask_again(_):
+        behind = desk.submit(request(2))
+        inside.append((behind, desk._serve_now(behind)))
 
-def test_for_a_session_s_request_nobody_else_is_given_up(make):
-    """It takes what its session's point takes: others may well be in time."""
-    desk = Desk(make.dispatcher(), execute=None, clock=make.clock(0.0))
-    memory = SimpleNamespace(latest=None, point="large", kind=lambda inputs: "whole")
-    desk._recall = lambda request: memory
-    desk._last_run = 0.0
-    late = Request(request(1), 0.0, 0.0005, Future(), session="a", memory=memory)
-    behind = desk.submit(request(2), 0.0006)
-    desk._answer(late, [0.0005, 0.0006], desk._listener.rhythm, 0.0)
-    with pytest.raises(DeadlineMissed):
-        late.future.result(0)
-    assert desk.waiting == 1 and not behind.done()
+    first = desk.submit(request(1))
+    first.add_done_callback(ask_again)
+    first.result()
+    [(behind, served)] = inside
+    assert not served and not behind.done()
+    assert behind.result().point == "large"

@@ -277,14 +277,73 @@ def test_a_callback_may_use_the_worker_and_even_close_it(make, engine):
     assert again[0].result(PATIENCE).outputs["y"][0] == 2
 
 
-def test_an_idle_worker_holds_on_to_nothing(worker):
+class Slow(Worker):
+    """Comes to the desk when it is told to."""
+
+    def __init__(self, *how, **more):
+        self.may_come = threading.Event()
+        super().__init__(*how, **more)
+
+    def serve_one(self):
+        assert self.may_come.wait(PATIENCE)
+        return super().serve_one()
+
+
+def test_closing_waits_for_who_serves_himself(make, engine):
+    closed = []
+    worker = Slow(make.dispatcher(), engine, on_close=lambda: closed.append(True))
+    engine.hold()
+    future = worker.submit(request(1))
+    waiting = threading.Thread(target=future.result)
+    waiting.start()
+    assert engine.running.wait(PATIENCE)
+    closer = threading.Thread(target=worker.close)
+    closer.start()
+    worker.may_come.set()
+    closer.join(0.1)
+    assert closer.is_alive() and not closed
+    engine.may_run.set()
+    for thread in (closer, waiting):
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    assert closed == [True] and future.result(0).outputs["y"][0] == 1
+
+
+def test_who_serves_himself_may_close_the_worker(make, engine):
+    worker = Slow(make.dispatcher(), engine)
+    future = worker.submit(request(1))
+    future.add_done_callback(lambda _: worker.close())
+    assert future.result().outputs["y"][0] == 1
+    with pytest.raises(ElastiqError, match="closed"):
+        worker.submit(request(2))
+    worker.may_come.set()
+    worker.close()
+
+
+def test_what_interrupts_who_serves_himself_ends_nobody_else(make, engine):
+    def interrupted(point, requests, memory=None):
+        if int(requests[0]["x"][0]) == 1:
+            raise KeyboardInterrupt
+        return engine(point, requests)
+
+    worker = Slow(make.dispatcher(), interrupted)
+    future, behind = worker.submit(request(1)), worker.submit(request(2))
+    with pytest.raises(KeyboardInterrupt):
+        future.result()
+    worker.may_come.set()
+    assert behind.result(PATIENCE).outputs["y"][0] == 2
+    worker.close()
+
+
+@pytest.mark.parametrize("patience", [PATIENCE, None])
+def test_an_idle_worker_holds_on_to_nothing(worker, patience):
     inputs = request(1)
     kept = weakref.ref(inputs["x"])
     gc.disable()  # nor may it take the collector to let go
     try:
-        worker.submit(inputs).result(PATIENCE)
+        worker.submit(inputs).result(patience)
         del inputs
-        worker.submit(request(2)).result(PATIENCE)
+        worker.submit(request(2)).result(patience)
         assert kept() is None
     finally:
         gc.enable()
@@ -339,13 +398,14 @@ def _check(number, future, runs, fails):
         assert not fails and runs == 1 and set(answer.outputs["y"].tolist()) == {number}
 
 
-def test_many_threads_at_once_get_each_its_own(make):
+@pytest.mark.parametrize("patience", [PATIENCE, None])
+def test_many_threads_at_once_get_each_its_own(make, patience):
     with Worker(make.dispatcher(), Engine(), limit=1000) as worker:
         wrong = []
 
         def client(base):
             for number in range(base, base + 100):
-                answer = worker.submit(request(number)).result(PATIENCE)
+                answer = worker.submit(request(number)).result(patience)
                 if int(answer.outputs["y"][0]) != number:
                     wrong.append(number)
 

@@ -98,8 +98,8 @@ def test_a_shift_makes_it_worth_to_be_at_the_right_point(make):
 def known(worth, *situation):
     """What a situation is worth, once there was time to find out."""
     worth(*situation)
-    while worth.think():
-        pass
+    while worth.pending:
+        worth.think()
     values, away = worth(*situation)
     assert away == 0
     return values
@@ -136,7 +136,8 @@ def test_until_there_was_time_to_think_what_was_found_last_has_to_do(make):
     assert borrowed is first and away > ALIKE
     steps = 0
     while worth(options, GIVEN, 4.0, 0.0)[0] is first:
-        assert worth.think()
+        assert worth.pending
+        worth.think()
         steps += 1
     assert worth(options, GIVEN, 4.0, 0.0)[1] == 0
     assert steps > 2  # none of which takes long
@@ -156,7 +157,8 @@ def test_what_was_asked_for_last_is_found_first(make):
     for pace in (5.0, 30.0):
         worth(options, GIVEN, pace, 0.0)
     while worth(options, GIVEN, 30.0, 0.0)[1]:
-        assert worth.think()
+        assert worth.pending
+        worth.think()
     assert worth(options, GIVEN, 5.0, 0.0)[1]
     for pace in np.geomspace(0.1, 2000.0, 3 * WANTED):
         worth(options, GIVEN, float(pace), 0.0)
@@ -169,8 +171,8 @@ def test_a_burst_of_any_pace_is_thought_of_before_it_comes(make):
     for pace in np.geomspace(1e-3, 100.0, 50):
         assert worth(options, GIVEN, float(pace), 0.0)[1] <= FORESIGHT // 2
     assert len(worth._solved) < 10
-    while worth.think():
-        pass  # and then it is at rest
+    while worth.pending:
+        worth.think()  # and then it is at rest
 
 
 def test_other_scores_are_another_situation_and_other_points_quite_another(make):

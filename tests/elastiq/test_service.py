@@ -1,0 +1,72 @@
+"""How requests are answered, by a clock of their own: whom it gives up, and whom not."""
+
+import numpy as np
+import pytest
+
+from elastiq.desk import Desk
+from elastiq.errors import DeadlineMissed
+from elastiq.sessions import Sessions
+
+
+def request(number):
+    return {"x": np.full(3, number)}
+
+
+def test_nobody_is_asked_for_each_who_cannot_be_in_time_at_any_point(make):
+    clock, ran = make.clock(0.0), []
+
+    def answer(point, inputs):
+        ran.append(int(inputs["x"][0]))
+        return {}
+
+    dispatcher = make.dispatcher(clock=clock)
+    desk = Desk(dispatcher, make.execute(answer), clock=clock)
+    asked = []
+    decide = dispatcher.decide
+    dispatcher.decide = lambda *how, **more: asked.append(how) or decide(*how, **more)
+    lefts = [0.0004, 0.0006, 0.0, 0.0009, 0.05, 0.0005, 0.05]
+    futures = [desk.submit(request(number), left) for number, left in enumerate(lefts)]
+    futures[3].cancel()
+    desk._service._last_run = 0.0  # none of them is a test of whether it is as slow as that
+    desk.serve_one()
+    assert (len(asked), ran, desk.waiting) == (1, [], 3)
+    for place, why in enumerate(["0.4 ms are left", "0.6 ms are left", "the deadline passed"]):
+        with pytest.raises(DeadlineMissed, match=why):
+            futures[place].result(0)
+    desk.serve_one()
+    assert (len(asked), ran) == (2, [4])
+
+
+class Memory:
+    """What is kept of a session that is at the slower point."""
+
+    latest, point, size = None, "large", 0
+
+    def kind(self, inputs):
+        return "whole"
+
+
+def test_a_session_s_request_is_not_given_up_without_being_asked_for(make):
+    """It may have the session's last answer instead."""
+    desk = Desk(make.dispatcher(), None, sessions=Sessions(Memory), clock=make.clock(0.0))
+    desk._service._last_run = 0.0
+    first = desk.submit(request(1), 0.0005)
+    with desk.session("a"):
+        behind = desk.submit(request(2), 0.0005, session="a")
+        desk.serve_one()
+    with pytest.raises(DeadlineMissed):
+        first.result(0)
+    assert desk.waiting == 1 and not behind.done()
+
+
+def test_for_a_session_s_request_nobody_else_is_given_up(make):
+    """It takes what its session's point takes: others may well be in time."""
+    desk = Desk(make.dispatcher(), None, sessions=Sessions(Memory), clock=make.clock(0.0))
+    desk._service._last_run = 0.0
+    with desk.session("a"):
+        late = desk.submit(request(1), 0.0005, session="a")
+        behind = desk.submit(request(2), 0.0006)
+        desk.serve_one()
+    with pytest.raises(DeadlineMissed):
+        late.result(0)
+    assert desk.waiting == 1 and not behind.done()

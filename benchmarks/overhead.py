@@ -4,8 +4,9 @@
 
 No engine is measured: the points have invented latencies, and the worker's engine returns at once,
 sleeps for a millisecond, or computes for about as long (a product of matrices, by ONNX Runtime on
-one thread, which fills the caches with its own as an engine does). Beside it stands a pool of one
-thread, which chooses and keeps nothing. Rounds of the different measurements are interleaved.
+one thread, which fills the caches with its own as an engine does). It is asked, or given requests
+whose futures are waited for; beside it stands a pool of one thread, which chooses and keeps
+nothing. Rounds of the different measurements are interleaved.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from elastiq.load import Load, LoadMonitor
 from elastiq.policies import policy
 from elastiq.protocols import Arrays
 from elastiq.records import PointRecord, StageRecord
-from elastiq.requests import Done, Execute
+from elastiq.requests import Answer, Done, Execute
 from elastiq.rhythm import Rhythm
 from elastiq.worker import Worker
 
@@ -80,13 +81,22 @@ def drifting() -> Callable[[], float]:
     return lambda: next(loads)
 
 
-def handing(worker: Worker) -> Callable[[], float]:
+def asking(worker: Worker) -> Callable[[], float]:
     """A request's way to an engine and back, less the time in the engine."""
+    return _handing(lambda inputs: worker.ask(inputs, 1.0))
+
+
+def awaiting(worker: Worker) -> Callable[[], float]:
+    """The same by a future that is waited for at once."""
+    return _handing(lambda inputs: worker.submit(inputs, 1.0).result())
+
+
+def _handing(answer: Callable[[Arrays], Answer]) -> Callable[[], float]:
     inputs = {"x": np.zeros((1, 3), np.float32)}
 
     def once() -> float:
         start = time.perf_counter()
-        took = worker.submit(inputs, 1.0).result().took
+        took = answer(inputs).took
         return time.perf_counter() - start - took
 
     return once
@@ -157,9 +167,12 @@ def measure() -> dict[str, dict[str, float]]:
             "decide + learn, nobody behind": choosing(1, monitor),
             "decide + learn, 16 behind": choosing(17, monitor),
             "decide + learn, 16 behind, load drifting": choosing(17, drifting()),
-            "worker, engine returns at once": handing(idle),
-            "worker, engine sleeps 1 ms": handing(slow),
-            "worker, engine computes for about 1 ms": handing(real),
+            "worker, engine returns at once": asking(idle),
+            "worker, engine sleeps 1 ms": asking(slow),
+            "worker, engine computes for about 1 ms": asking(real),
+            "worker by a future, engine returns at once": awaiting(idle),
+            "worker by a future, engine sleeps 1 ms": awaiting(slow),
+            "worker by a future, engine computes for about 1 ms": awaiting(real),
             "thread pool, engine returns at once": bare(pool, at_once),
             "thread pool, engine sleeps 1 ms": bare(pool, sleeping),
             "thread pool, engine computes for about 1 ms": bare(pool, engine),

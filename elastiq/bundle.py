@@ -237,7 +237,7 @@ class Bundle:
         The first one waits for the cheapest point to be loaded if it has a deadline, else for all.
         """
         worker = self._own_worker(wait=deadline is None)
-        return worker.submit(inputs, deadline).result().outputs
+        return worker.ask(inputs, deadline).outputs
 
     def _own_worker(self, wait: bool) -> Worker:
         with self._starting:

@@ -97,6 +97,36 @@ class Desk:
 
         The answer may be made in the thread that waits for it, unless that waits with a timeout.
         """
+        future = self._join(inputs, deadline, session, point, least_score, priority)
+        self._line.call()
+        return future
+
+    def ask(
+        self,
+        inputs: Arrays,
+        deadline: float | None = None,
+        session: str | None = None,
+        point: str | None = None,
+        least_score: float = 0.0,
+        priority: int = NORMAL,
+    ) -> Answer:
+        """Submit, and wait for the answer: sooner than by a future, for nobody has to be woken
+        where nobody serves."""
+        future = self._join(inputs, deadline, session, point, least_score, priority)
+        if not self._serve_now(future) or self._thoughts.due:
+            self._line.call()
+        return future.result()
+
+    def _join(
+        self,
+        inputs: Arrays,
+        deadline: float | None,
+        session: str | None,
+        point: str | None,
+        least_score: float,
+        priority: int,
+    ) -> Future[Answer]:
+        """Let a request join the line."""
         now = self._clock()
         request = Request(
             inputs,

@@ -18,7 +18,7 @@ LOOK_AHEAD = 16  # requests behind the first that are told of
 
 
 class Line:
-    """A queue of requests. Any thread may join it; one waits for those who do.
+    """A queue of requests. Any thread may join it; one waits to be called.
 
     Nobody is told anything here: a future runs the callbacks of whoever waits for it, and those
     must find the line unlocked.
@@ -30,7 +30,7 @@ class Line:
         self._listener = Listener()
         self._closed = False
         self._lock = threading.Lock()
-        # Released when somebody joins. A condition would wake who waits, and then keep him waiting.
+        # A condition would wake who waits, and then keep him waiting for its lock.
         self._bell = threading.Lock()
         self._bell.acquire()
 
@@ -60,7 +60,6 @@ class Line:
                 if not leave:
                     raise QueueFull(f"{self.limit} requests are waiting already. Try later.")
             self._lanes[request.priority - 1].append(request)
-        self._ring()
         return leave
 
     def first(self, future: Future[Any] | None = None) -> tuple[Request, list[Request]] | None:
@@ -82,15 +81,20 @@ class Line:
             return self._pop() if request is not None and wanted(request) else None
 
     def wait(self, seconds: float = -1) -> None:
-        """Until somebody joins, or it is closed, or for so long; at times for no reason."""
+        """Until somebody is called, or for so long; at times for no reason."""
         self._bell.acquire(timeout=seconds)
+
+    def call(self) -> None:
+        """Wake who waits. It takes as long as a choice does."""
+        with suppress(RuntimeError):  # called already
+            self._bell.release()
 
     def close(self, clear: bool) -> list[Request]:
         """Let nobody in any more; those who leave, if it is to be cleared."""
         with self._lock:
             self._closed = True
             leave = self._sweep(lambda request: True) if clear else []
-        self._ring()
+        self.call()
         return leave
 
     def _all(self) -> Iterator[Request]:
@@ -117,7 +121,3 @@ class Line:
             lane.clear()
             lane.extend(kept)
         return swept
-
-    def _ring(self) -> None:
-        with suppress(RuntimeError):  # it rang already
-            self._bell.release()

@@ -7,7 +7,6 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
@@ -116,7 +115,7 @@ class Sessions:
 class Host(Protocol):
     """Who answers a session's requests: a worker."""
 
-    def submit(self, inputs: Arrays, deadline: float | None, session: str) -> Future[Any]: ...
+    def ask(self, inputs: Arrays, deadline: float | None, session: str) -> Any: ...
 
     def end(self, session: str) -> None: ...
 
@@ -130,11 +129,11 @@ class Session:
 
     def see(self, inputs: Arrays, deadline: float | None = None) -> Any:
         """Answer after one more glimpse, within `deadline` seconds."""
-        return self._host.submit(inputs, deadline, self.name).result()
+        return self._host.ask(inputs, deadline, self.name)
 
     def look(self, deadline: float | None = None) -> int:
         """Which of the candidates to look at next, by what was seen so far."""
-        answer = self._host.submit({}, deadline, self.name).result()
+        answer = self._host.ask({}, deadline, self.name)
         return int(answer.outputs["next"].item())
 
     def close(self) -> None:

@@ -51,7 +51,7 @@ def command(
         request = _read(inputs) if inputs else opened.samples().input(0)
         with opened.serve(**chosen) as worker:
             seconds = None if deadline is None else deadline / 1000
-            answer = worker.submit(request, seconds).result()
+            answer = worker.ask(request, seconds)
         click.echo(
             json.dumps(_as_dict(answer, explain), indent=1)
             if as_json

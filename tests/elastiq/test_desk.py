@@ -8,6 +8,7 @@ import pytest
 
 from elastiq.desk import BETWEEN, Desk
 from elastiq.dispatcher import Dispatcher
+from elastiq.errors import ElastiqError
 from elastiq.policies import Decision
 from elastiq.thoughts import HURRY, MUSED, SHARE
 
@@ -136,6 +137,21 @@ def test_who_waits_serves_himself_where_nobody_does(make):
     assert not desk._serve_now(second) and ran == []
     assert first.exception() is None and second.result().point == "large"
     assert ran == [(1, threading.get_ident()), (2, threading.get_ident())]
+
+
+def test_who_asks_is_served_in_his_own_thread_where_nobody_serves(make):
+    ran = []
+
+    def answer(point, inputs):
+        ran.append(threading.get_ident())
+        return inputs
+
+    desk = Desk(make.dispatcher(), make.execute(answer))
+    answer = desk.ask(request(7), deadline=1.0, point="small")
+    assert (answer.point, int(answer.outputs["x"][0])) == ("small", 7)
+    assert ran == [threading.get_ident()]
+    with pytest.raises(ElastiqError, match="huge"):
+        desk.ask(request(7), point="huge")
 
 
 def test_nobody_serves_himself_while_somebody_serves(make):

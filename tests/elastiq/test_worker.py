@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from elastiq.dispatcher import Dispatcher
 from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull
 from elastiq.requests import PRIORITIES, Done
 from elastiq.worker import Worker
@@ -275,6 +276,33 @@ def test_a_callback_may_use_the_worker_and_even_close_it(make, engine):
     second.result(PATIENCE)
     worker._thread.join(PATIENCE)
     assert again[0].result(PATIENCE).outputs["y"][0] == 2
+
+
+def test_who_asks_while_others_are_served_waits_for_his_turn(worker, engine):
+    first = occupy(worker, engine)
+    behind = worker.submit(request(1))
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(worker.ask(request(2))))
+    asking.start()
+    while worker.waiting < 2:
+        time.sleep(0.001)
+    engine.may_run.set()
+    asking.join(PATIENCE)
+    assert first.done() and behind.done()
+    assert engine.ran == [0, 1, 2] and answers[0].outputs["y"][0] == 2
+
+
+def test_the_policy_works_ahead_for_those_who_only_ever_ask(make, engine, monkeypatch):
+    puzzled, thought = threading.Event(), threading.Event()
+    pending = property(lambda _: puzzled.is_set() and not thought.is_set())
+    monkeypatch.setattr(Dispatcher, "pending", pending)
+    monkeypatch.setattr(Dispatcher, "think", lambda _: thought.set())
+    with Worker(make.dispatcher(), engine) as worker:
+        worker.submit(request(1)).result(PATIENCE)
+        time.sleep(0.05)  # until the worker waits
+        puzzled.set()
+        worker.ask(request(2))
+        assert thought.wait(PATIENCE)
 
 
 class Slow(Worker):

@@ -21,6 +21,7 @@ ALL = (
     "tuning",
     "tables",
     "dispatch",
+    "foresight",
     "burst",
     "footprint",
     "overhead",

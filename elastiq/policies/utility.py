@@ -184,14 +184,13 @@ def _fastest(options: tuple[Option, ...], waiting: int) -> int:
     )
 
 
-def _no_worse(other: Option, option: Option) -> bool:
-    """Whether another is as good for a single request, and soon done with it."""
+def _no_worse(other: Option, option: Option, count: int) -> bool:
+    """Whether another, for one request after the other, is as good and as soon done with so many."""
     return (
-        other is not option
-        and other.takes < option.takes
+        other.takes == 1 < option.takes
         and other.score >= option.score
-        and other.typical <= option.typical
-        and other.worst <= option.worst
+        and other.typical * count <= option.typical
+        and other.mean * count <= option.mean
     )
 
 
@@ -239,11 +238,14 @@ class _Costs:
             )
             for index, option in enumerate(options)
         ]
-        # Who is alone gains nothing from room for more.
-        self.for_one = [
-            known
-            for known, option in zip(self.known, options, strict=True)
-            if option.takes == 1 or not any(_no_worse(other, option) for other in options)
+        # Few gain nothing from room for more, where they are done as soon one by one.
+        self.useful = [
+            [
+                known
+                for known, option in zip(self.known, options, strict=True)
+                if not any(_no_worse(other, option, count) for other in options)
+            ]
+            for count in range(max(option.takes for option in options) + 1)
         ]
 
 
@@ -295,7 +297,7 @@ class _Plan:
         best, highest = NONE_FITS, -inf
         if waiting == 1:
             stay *= ALONE
-        for known in self.costs.known if waiting > 1 else self.costs.for_one:
+        for known in self.costs.useful[0] if waiting > 1 else self.costs.useful[1]:
             index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes, more = (
                 known
             )
@@ -337,7 +339,7 @@ class _Plan:
         lefts = [inf if slack is None else slack for slack in slacks]
         longest, count = max(lefts), len(lefts)
         best, highest = NONE_FITS, -inf
-        for known in self.costs.known:
+        for known in self.costs.useful[min(count, len(self.costs.useful) - 1)]:
             index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes, more = (
                 known
             )

@@ -185,7 +185,7 @@ def _fastest(options: tuple[Option, ...], waiting: int) -> int:
 
 
 def _no_worse(other: Option, option: Option, count: int) -> bool:
-    """Whether another, for one request after the other, is as good and as soon done with so many."""
+    """Whether another, that takes one after the other, is as good and as soon done with so many."""
     return (
         other.takes == 1 < option.takes
         and other.score >= option.score
@@ -238,14 +238,15 @@ class _Costs:
             )
             for index, option in enumerate(options)
         ]
-        # Few gain nothing from room for more, where they are done as soon one by one.
+        # For one, for two and so on: few gain nothing from room for more, if they are done as soon
+        # one by one.
         self.useful = [
             [
                 known
                 for known, option in zip(self.known, options, strict=True)
                 if not any(_no_worse(other, option, count) for other in options)
             ]
-            for count in range(max(option.takes for option in options) + 1)
+            for count in range(1, max(option.takes for option in options) + 1)
         ]
 
 
@@ -297,7 +298,7 @@ class _Plan:
         best, highest = NONE_FITS, -inf
         if waiting == 1:
             stay *= ALONE
-        for known in self.costs.useful[0] if waiting > 1 else self.costs.useful[1]:
+        for known in self.costs.useful[0]:
             index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes, more = (
                 known
             )
@@ -339,7 +340,7 @@ class _Plan:
         lefts = [inf if slack is None else slack for slack in slacks]
         longest, count = max(lefts), len(lefts)
         best, highest = NONE_FITS, -inf
-        for known in self.costs.useful[min(count, len(self.costs.useful) - 1)]:
+        for known in self.costs.useful[min(count, len(self.costs.useful)) - 1]:
             index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes, more = (
                 known
             )

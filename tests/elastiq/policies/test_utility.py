@@ -155,6 +155,14 @@ def test_a_place_that_nobody_takes_is_worth_nothing(make):
     assert pick(options, [2.2] * 8, pace=0.5, given=4.0) == 0
 
 
+@pytest.mark.parametrize("pace", [0.3, 0.6, 1.2, RARELY])
+def test_two_have_no_room_for_four_where_one_by_one_they_are_done_as_soon(make, pace):
+    options = make.options((1.0, 0.90, 1), (2.1, 0.90, 4))
+    for left in (2.2, 3.0, 5.0):
+        assert pick(options, [left, 5.0], current=1, pace=pace, given=5.0) == 0
+    assert pick(options, [2.5] * 4, current=1, pace=0.3, given=5.0) == 1
+
+
 def test_those_without_a_deadline_are_packed_with_those_who_have_one(make):
     options = make.options(*PACKED)
     waiting = [None, *[2.0] * 7]

@@ -14,7 +14,7 @@ from elastiq.latency import Latency, LatencyTable, Row
 from elastiq.outcomes import IN_TIME, REFUSED, summarize
 from elastiq.policies import policy
 from elastiq.rehearsal import Beside
-from elastiq.simulation import quantile, scene, simulate
+from elastiq.simulation import FURTHER, quantile, scene, simulate
 
 COSTS = {"small": 0.001, "middle": 0.002, "large": 0.004}
 NONE = Beside(after=0.0)
@@ -105,6 +105,16 @@ def test_what_a_device_takes_beside_its_table_is_taken(points):
     # The second came meanwhile, and begins once the first is over and done with.
     second = first + 0.0008 + 0.001 + 0.0002 - 0.001
     assert [outcome.latency for outcome in outcomes] == pytest.approx([first, second, first])
+
+
+def test_those_answered_together_are_so_at_once_and_hold_up_the_next_run_little_more(make):
+    points = [make.point("four", 0.8, takes=4)]
+    made = scene(np.zeros(5), 0.1, IDLE, beside=Beside(after=0.0008))
+    table = make.table({"four": 0.004})
+    outcomes = simulate(points, table, policy("fixed", point="four"), made)
+    runs = [outcome.latency - outcome.took for outcome in outcomes]
+    assert runs[:4] == pytest.approx([0.0] * 4)
+    assert runs[4] == pytest.approx(outcomes[0].took + 0.0008 * (1.0 + 3 * FURTHER))
 
 
 @given(st.floats(0.0, 0.999), st.floats(0.0, 0.999))

@@ -7,6 +7,7 @@ cold and cores asleep: simulations that are to come out as the real thing must k
 from __future__ import annotations
 
 import time
+from concurrent.futures import wait
 from statistics import median
 from typing import NamedTuple
 
@@ -39,6 +40,7 @@ def rehearse(bundle: Bundle, runs: int = RUNS) -> Beside:
         rare = [_one(worker, samples.input(0), PAUSE * usual) for _ in range(runs)]
         begun = time.perf_counter()
         futures = [worker.submit(samples.input(0)) for _ in range(min(runs, worker.limit))]
+        wait(futures)
         dense = [future.result().took for future in futures]
         each = (time.perf_counter() - begun) / len(dense)
     busy = median(dense)
@@ -55,6 +57,7 @@ def _one(worker: Worker, inputs: Arrays, pause: float) -> tuple[Answer, float]:
     time.sleep(pause)
     future = worker.submit(inputs)
     future.add_done_callback(lambda _: done.append(time.perf_counter()))
+    wait([future])  # and leave the answer to the worker's thread, as whoever sends many does
     answer = future.result()
     while not done:  # whoever waits may be told before callbacks are called
         time.sleep(0.0)

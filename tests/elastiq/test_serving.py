@@ -86,7 +86,7 @@ def test_a_bundle_can_be_closed_while_it_answers(bundle):
         return execute(*request)
 
     bundle.infer(inputs)
-    bundle._worker._execute = slowly
+    bundle._worker._service._execute = slowly
     future = bundle._worker.submit(inputs)
     assert running.wait(PATIENCE)
     closer = threading.Thread(target=bundle.close, daemon=True)

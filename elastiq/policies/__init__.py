@@ -84,7 +84,7 @@ class Thinking(Protocol):
 
     @property
     def pending(self) -> bool:
-        """Whether there is anything to work on."""
+        """Whether there is anything to work on. Any thread may ask, at any time."""
         ...
 
     def think(self) -> None:

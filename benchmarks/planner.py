@@ -1,10 +1,10 @@
 """A planner that knows all but the future: what more thought, and better knowledge, could be worth.
 
-It knows how long runs take, and by what law requests arrive; it sees all who wait. Each choice is
-tried in many random futures, the same ones for every option, in which all further choices go by
-the values of queues that `utility` computes. It takes a second for some ten choices: no device has
-that, and no policy of a device knows what it knows. What it misses of the clairvoyant's bound is
-foresight.
+It knows how long runs take, and by what law requests arrive; it sees the first two dozen who wait.
+Each choice is tried in many random futures, the same ones for every option, in which all further
+choices go by the values of queues that `utility` computes. It takes a second for some ten choices:
+no device has that, and no policy of a device knows what it knows. What it misses of the
+clairvoyant's bound is foresight, and what the planner itself lacks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ AHEAD = 4.0  # times that a request is given
 SEEN = 24  # requests in line
 GAPS = 100_000  # to draw from
 SURE = 2.0  # standard errors that another option must be ahead of the usual choice
-SHARES = np.array((0.5, 0.9, 0.99))  # of runs that take no longer than the p50, p90 and p99
 NOBODY, REFUSED = -1, -2  # choices
 
 
@@ -65,7 +64,7 @@ class Planner:
 
     def earned(self, moments: np.ndarray, luck: np.ndarray) -> float:
         """The share of requests that are answered rightly in time, by the luck of their runs."""
-        total, head, now, lucky = 0.0, 0, 0.0, 0
+        total, head, now = 0.0, 0, 0.0
         while head < len(moments):
             now = max(now, moments[head])
             if moments[head] + self._given <= now:
@@ -79,9 +78,9 @@ class Planner:
             lefts = moments[head:come] + self._given - now
             first = int((lefts < self._runs[option, 0]).sum())
             gone = min(first + self._takes[option], len(lefts))
-            took = float(_took(self._runs[[option]], luck[[lucky]])[0])
+            took = float(_took(self._runs[[option]], luck[[head + first]])[0])
             total += self._scores[option] * int((lefts[first:gone] >= took).sum())
-            head, now, lucky = head + gone, now + took, head + gone
+            head, now = head + gone, now + took
         return total / len(moments)
 
     def _choose(self, waiting: np.ndarray, now: float, silent: float) -> int:

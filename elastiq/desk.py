@@ -20,7 +20,7 @@ from elastiq.sessions import Session, Sessions
 from elastiq.thoughts import Thoughts
 
 LIMIT = 64
-BETWEEN = 4  # requests served without a moment to think, where others wait always
+BETWEEN = 4  # turns without a moment to think, where others wait always
 BREATH = 1e-4  # seconds between thoughts
 
 
@@ -49,7 +49,7 @@ class Desk:
         self._service = Service(dispatcher, execute, self._line, self._thoughts, sessions, clock)
         self._seat = threading.Lock()  # held by who serves, or thinks
         self._sitting: int | None = None  # the thread that serves
-        self._served = 0
+        self._turns = 0
 
     @property
     def waiting(self) -> int:
@@ -178,8 +178,8 @@ class Desk:
 
     def _work_ahead(self) -> None:
         """Let the policy think while nobody waits; where some always do, now and then."""
-        self._served += 1
-        if not self.waiting or self._served % BETWEEN == 0:
+        self._turns += 1
+        if not self.waiting or self._turns % BETWEEN == 0:
             while self.think() and not self.waiting and not self._line.over:
                 self._line.wait(BREATH)  # else nobody who wakes had the interpreter in time
 

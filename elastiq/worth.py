@@ -9,6 +9,7 @@ points costs those who come after it.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Generator
 from dataclasses import dataclass
 from math import exp, log
@@ -28,7 +29,7 @@ HORIZON = 0.99  # what the next request counts, beside this one: about a hundred
 LONGEST = 1.5  # waits that are looked at: when the one behind is lost, others wait behind it
 STATES = 18
 CELLS = 180  # of `LONGEST`, for looking up what was found
-STEP = 0.3  # situations that differ by less, as logarithms, are one
+STEP = 0.2  # situations that differ by less, as logarithms, are one
 SHIFT_STEP = 0.2  # of what a change of points costs, as a share of an average run
 SOON_STEP = 0.125  # of all gaps
 RAREST, FASTEST = 8.0, 0.02  # bounds of the time between arrivals, in times that one is given
@@ -40,6 +41,9 @@ UNLIKE = 1000  # steps: other points
 FORESIGHT = 4  # steps between paces that are looked at before they are met
 ROUNDS = 200
 TURNS = 3  # of these in a step
+SILENCES = (0.0, 0.03, 0.1, 0.3, 1.0)  # since somebody came, as shares of the time that is given
+BETWEEN = (0.015, 0.06, 0.18, 0.6)  # these: from where on the next is nearer
+UNHEARD_OF = 1e-6  # how likely such a silence is: it says nothing
 ENOUGH = 1e-3  # of a right answer: values so near to each other will do
 
 WAITS = np.linspace(0.0, LONGEST, STATES + 1)
@@ -82,9 +86,14 @@ class Values:
     """
 
     waiting: list[list[float]]  # by the wait of the next request at the end of the run
-    arriving: list[list[float]]  # by the time the run takes, where nobody waits at its beginning
+    # By the time the run takes, where nobody waits at its beginning, since one of `SILENCES`.
+    arriving: list[list[list[float]]]
     each: float  # what a request is worth on average
     states: np.ndarray  # the same by the point that ran last and by wait, to begin the next from
+
+    def alone(self, silence: float) -> list[list[float]]:
+        """By the time the run takes, where nobody waits, and nobody came for so long."""
+        return self.arriving[bisect(BETWEEN, silence)]
 
 
 Solving = Generator[None, None, Values]
@@ -101,7 +110,7 @@ class Worth:
         self.found = 0  # situations so far
         self._solved: dict[Key, Values] = {}
         self._wanted: dict[Key, Solving] = {}
-        self._asked: tuple[Key, tuple[Option, ...]] | None = None
+        self._asked: tuple[Key, tuple[Option, ...], float] | None = None
         self._foreseen: Key | None = None  # from there, nothing is left to find
 
     def __call__(
@@ -127,16 +136,16 @@ class Worth:
         shift = round(shifting * len(options) / cost / SHIFT_STEP)
         often = round((soon - AT_RANDOM) / SOON_STEP)
         key = Key(scores, takes, slow, _level(min(means) / max(means)), rare, often, shift)
-        self._asked = key, options
+        self._asked = key, options, given
         if (found := self._solved.get(key)) is not None:
             return found, 0
         near, away = self._nearest(key)
         if near is None:
-            return self._keep(key, _last(self._solving(key, options))), 0
+            return self._keep(key, _last(self._solving(key, options, given))), 0
         if away > ALIKE and key not in self._wanted:
             while len(self._wanted) >= WANTED:
                 self._wanted.pop(next(iter(self._wanted)))
-            self._wanted[key] = self._solving(key, options, near)
+            self._wanted[key] = self._solving(key, options, given, near)
         return near, away
 
     @property
@@ -160,12 +169,12 @@ class Worth:
         itself, if one that is nearly alike had to do."""
         if self._asked is None or self._asked[0] == self._foreseen:
             return False
-        key, options = self._asked
+        key, options, given = self._asked
         paces = range(key.rare - FORESIGHT, _level(FASTEST) - 1, -FORESIGHT)
         for other in (*(key._replace(rare=rare) for rare in paces), key):
             near, away = self._nearest(other)
             if away > (FORESIGHT // 2 if other is not key else 0):
-                self._wanted[other] = self._solving(other, options, near)
+                self._wanted[other] = self._solving(other, options, given, near)
                 return True
         self._foreseen = key
         return False
@@ -178,12 +187,12 @@ class Worth:
         return self._solved[near], away
 
     def _solving(
-        self, key: Key, options: tuple[Option, ...], near: Values | None = None
+        self, key: Key, options: tuple[Option, ...], given: float, near: Values | None = None
     ) -> Solving:
-        # The shape of the costs is that of the options that came first; their size varies.
+        # The costs are those of the options that came first; the pace varies too much for that.
         return steps(
             options,
-            sum(option.mean for option in options) / exp(STEP * key.slow),
+            given,
             exp(STEP * key.rare),
             SHIFT_STEP * key.shift,
             AT_RANDOM + SOON_STEP * key.often,
@@ -272,9 +281,14 @@ def steps(
         value = better
         if gained.max() - gained.min() < ENOUGH:
             break
+    arriving = []
+    for silence in SILENCES:
+        yield
+        after = _waits_after(rarity, evenness, silence)
+        arriving.append((HORIZON * value @ after.T @ TO_CELLS).tolist())
     return Values(
         (HORIZON * value @ TO_CELLS).tolist(),
-        (HORIZON * value @ next_waits.T @ TO_CELLS).tolist(),
+        arriving,
         float((gained + (1.0 - HORIZON) * (value - gained)).mean()),
         value,
     )
@@ -324,9 +338,13 @@ def _moves_of_many(
     return np.einsum("sacwv,c->sawv", np.diff(at_most), CHANCES)
 
 
-def _waits_after(rarity: float, evenness: float = 1.0) -> np.ndarray:
-    """How likely the next request has waited so long, when the first is done after such a time."""
+def _waits_after(rarity: float, evenness: float = 1.0, silence: float = 0.0) -> np.ndarray:
+    """How likely the next request has waited so long after such a time, where nobody had come for
+    a while before that, since the first."""
     at_most = np.ones((STATES + 1, STATES + 2))
     at_most[:, 0] = 0.0
-    at_most[:, 1:-1] = gaps.later(-SOONER, rarity, evenness)
+    yet = float(gaps.later(np.array(silence), rarity, evenness))
+    if yet < UNHEARD_OF:
+        silence, yet = 0.0, 1.0
+    at_most[:, 1:-1] = gaps.later(silence - SOONER, rarity, evenness) / yet
     return np.diff(at_most)

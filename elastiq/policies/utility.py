@@ -286,11 +286,15 @@ class _Plan:
             return self._best_pack(slacks, given, current, stay, late, price), False
         left = inf if slacks[0] is None else slacks[0]
         most, cells = CELLS, self.costs.cells
-        behind = slacks[1] if waiting > 1 else None
-        after = self._values.waiting if waiting > 1 else self._values.arriving
-        waited = 0.0 if behind is None else max(0.0, given - behind)
-        if waiting > 2:  # by the wait alone too few are behind it, by the count too many
+        if waiting > 1:
+            after = self._values.waiting
+            behind = slacks[1]
+            waited = 0.0 if behind is None else max(0.0, given - behind)
+            # By the wait alone too few are behind it, by the count too many.
             waited = (waited + self._as_if(waited, waiting - 2)) / 2
+        else:
+            after = self._values.alone((given - left) / given)
+            behind, waited = None, 0.0
         here = int(min(most, (waited + waking) * cells))
         there = int(min(most, here + shifting * cells))
         left_here = left - waking
@@ -339,6 +343,7 @@ class _Plan:
         values, cells = self._values, self.costs.cells
         lefts = [inf if slack is None else slack for slack in slacks]
         longest, count = max(lefts), len(lefts)
+        alone = values.alone((given - lefts[-1]) / given)
         best, highest = NONE_FITS, -inf
         for known in self.costs.useful[min(count, len(self.costs.useful)) - 1]:
             index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes, more = (
@@ -364,7 +369,7 @@ class _Plan:
                 elif typical <= within:
                     worth += maybe + steeper * (within - typical)
             if gone == count:
-                worth += values.arriving[index][run + int(min(CELLS, late * cells))]
+                worth += alone[index][run + int(min(CELLS, late * cells))]
             else:
                 waited = self._as_if(max(0.0, given - lefts[gone]), count - gone - 1) + late
                 worth += values.waiting[index][run + int(min(CELLS, waited * cells))]

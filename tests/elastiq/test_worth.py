@@ -11,6 +11,7 @@ from elastiq.policies import Situation, policy
 from elastiq.rhythm import AT_RANDOM
 from elastiq.worth import (
     ALIKE,
+    CELLS,
     CHANCES,
     FORESIGHT,
     LONGEST,
@@ -71,7 +72,7 @@ def test_where_most_are_lost_anyway_it_loses_little(make):
 @pytest.mark.parametrize("takes", [1, 4])
 def test_who_knows_of_clumps_or_a_beat_does_better(make, evenness, soon, takes):
     options = tuple(option._replace(takes=takes) for option in make.options(*POINTS))
-    pace = 2.6 / takes
+    pace = 1.4 / takes
     ours, blind = (
         serve(options, policy("utility"), pace, 4000, evenness, known)
         for known in (soon, AT_RANDOM)
@@ -84,8 +85,24 @@ def test_a_longer_wait_is_never_worth_more(make, takes):
     options = make.options((1.0, 0.6, takes), (2.0, 0.9))
     for rarity in (0.1, 0.3, 1.0):
         values = solve(options, GIVEN, rarity, 0.0)
-        for row in (*values.waiting, *values.arriving):
+        for row in (*values.waiting, *values.alone(0.0)):
             assert all(later <= earlier + 1e-9 for earlier, later in pairwise(row))
+
+
+@pytest.mark.parametrize("takes", [1, 4])
+def test_who_heard_nobody_for_long_expects_a_clump_to_be_over_and_a_beat_to_go_on(make, takes):
+    options = make.options((1.0, 0.6, takes), (2.0, 0.9))
+    clumps, random, beat = (
+        solve(options, GIVEN, 0.3, 0.0, soon)
+        for soon in (AT_RANDOM + 0.3, AT_RANDOM, AT_RANDOM - 0.3)
+    )
+    cell = CELLS // 4  # a run as long as some of the gaps
+    for option in range(len(options)):
+        just, long = (clumps.alone(silence)[option][cell] for silence in (0.0, 0.3))
+        assert just < long
+        assert random.alone(0.0)[option] == pytest.approx(random.alone(0.3)[option], abs=0.01)
+        just, long = (beat.alone(silence)[option][cell] for silence in (0.0, 0.3))
+        assert just > long
 
 
 def test_a_shift_makes_it_worth_to_be_at_the_right_point(make):

@@ -122,6 +122,7 @@ def test_any_situation_is_answered(make, costs, slacks, pace, given, waking, shi
 
 
 @given(st.floats(0.05, 20.0), st.floats(0.05, 20.0), st.floats(0.1, 10.0))
+@example(0.5, 0.25, 2.0)  # nobody came for longer than ever happens, at such a pace
 def test_rarer_requests_never_cost_accuracy(make, one, other, left):
     options = make.options(FAST, (2.0, 0.75), RIGHT)
     often, rarely = sorted((one, other))

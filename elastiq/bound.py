@@ -89,7 +89,7 @@ def least(points: Sequence[PointRecord], table: LatencyTable, scene: Scene) -> n
         loads = {scene.hog.at(moment), *(share for _, share in scene.hog.between(moment, end))}
         for column, point in enumerate(points):
             fastest = min(costs(point.name, load, luck)[0] for load in loads)
-            shortest[row, column] = fastest + scene.beside.added
+            shortest[row, column] = scene.beside.took(fastest)
     return shortest
 
 

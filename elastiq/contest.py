@@ -25,7 +25,11 @@ class Contest:
 
     reports: tuple[Report, ...]
     bound: Bound
-    simulated: bool
+    beside: Beside | None = None  # what a simulation took runs to take; None: it was for real
+
+    @property
+    def simulated(self) -> bool:
+        return self.beside is not None
 
     def of(self, name: str) -> Report:
         return next(report for report in self.reports if report.name == name)
@@ -46,7 +50,7 @@ def simulated(
         summarize(name, simulate(points, table, policy(kind, **options), made))
         for name, (kind, options) in _contenders(bundle, names).items()
     ]
-    return Contest(tuple(reports), bound.bound(points, table, made), simulated=True)
+    return Contest(tuple(reports), bound.bound(points, table, made), beside)
 
 
 def real(bundle: Bundle, names: Iterable[str], traffic: Traffic) -> Contest:
@@ -77,7 +81,7 @@ def real(bundle: Bundle, names: Iterable[str], traffic: Traffic) -> Contest:
         [float(samples.scores[point.name][picks].mean()) for point in points],
         [point.takes for point in points],
     )
-    return Contest(_reports(outcomes), highest, simulated=False)
+    return Contest(_reports(outcomes), highest)
 
 
 def _contenders(bundle: Bundle, names: Iterable[str]) -> dict[str, tuple[str, dict[str, Any]]]:

@@ -1,53 +1,77 @@
 """What this device takes beside what its latency table says, tried out for a second or two.
 
-A table is measured in a tight loop. Requests come to a worker from another thread, and find caches
-cold and cores asleep: simulations that are to come out as the real thing must know by how much.
+A table is measured in a tight loop, and on another day. Requests come to a worker from another
+thread, and find caches cold and cores asleep; and the device may be slower than it was, or faster.
+Simulations that are to come out as the real thing must know by how much.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import wait
-from statistics import median
+from contextlib import ExitStack
+from statistics import StatisticsError, fmean, linear_regression, median
 from typing import NamedTuple
 
 from elastiq.bundle import Bundle
+from elastiq.load import LoadMonitor
 from elastiq.protocols import Arrays
 from elastiq.requests import Answer
 from elastiq.worker import Worker
 
-RUNS = 150
-PAUSE = 6.0  # typical runs between requests that find nobody at work
+RARE = 60  # requests that find nobody at work
+PAUSE = 6.0  # typical runs before each of them
+ROUNDS = 3  # of every point in turn: the device has slower spells
+RUSH = 20  # requests at once
 
 
 class Beside(NamedTuple):
-    """Seconds beside a run as it was measured."""
+    """How runs differ from those that were measured: in seconds, but for the first."""
 
-    handing: float = 0.0  # until a worker that sleeps begins
-    added: float = 0.0  # by which each run is longer
+    stretch: float = 1.0  # times as long is each run,
+    added: float = 0.0  # and by so much longer
     waking: float = 0.0  # by which one is longer that follows a pause
+    handing: float = 0.0  # until a worker that sleeps begins
     after: float = 1e-4  # until the next can begin
 
+    def took(self, measured: float) -> float:
+        """How long a run takes that was measured to take so long."""
+        return self.stretch * measured + self.added
 
-def rehearse(bundle: Bundle, runs: int = RUNS) -> Beside:
-    """Send requests to the middle point of a bundle, rarely and one after another."""
+    def __str__(self) -> str:
+        added, waking, handing, after = (f"{1e3 * seconds:.2f} ms" for seconds in self[1:])
+        return (
+            f"a run takes {self.stretch:.2f} times as long as in the table and {added}, and "
+            f"{waking} more after a pause; it begins {handing} after a request and {after} after "
+            "a run"
+        )
+
+
+def rehearse(bundle: Bundle, rare: int = RARE) -> Beside:
+    """Send requests to every point of a bundle, many at once, and to one of them rarely."""
     points = bundle.manifest.points
-    point = points[len(points) // 2]
-    usual = bundle.table.of(point, 0.0).p50
-    samples = bundle.samples()
-    with bundle.serve("fixed", point=point.name) as worker:
+    usual = [bundle.table.of(point, 0.0).p50 for point in points]
+    fewest = min(point.takes for point in points)
+    such = [place for place, point in enumerate(points) if point.takes == fewest]
+    middle = such[len(such) // 2]
+    inputs = bundle.samples().input(0)
+    with ExitStack() as stack:
+        load = stack.enter_context(LoadMonitor())  # one for all: to watch takes time as well
+        workers = [
+            stack.enter_context(bundle.serve("fixed", load=load, point=point.name))
+            for point in points
+        ]
         bundle.settle()
-        rare = [_one(worker, samples.input(0), PAUSE * usual) for _ in range(runs)]
-        begun = time.perf_counter()
-        futures = [worker.submit(samples.input(0)) for _ in range(min(runs, worker.limit))]
-        wait(futures)
-        dense = [future.result().took for future in futures]
-        each = (time.perf_counter() - begun) / len(dense)
-    busy = median(dense)
-    woken = median(answer.took for answer, _ in rare)
-    handing = median(latency - answer.took for answer, latency in rare)
-    added = max(0.0, busy - usual)
-    return Beside(handing, added, max(0.0, woken - busy), max(0.0, each - sum(dense) / len(dense)))
+        pause = PAUSE * usual[middle]
+        woken = [_one(workers[middle], inputs, pause) for _ in range(rare)]
+        rushes = [[_rush(worker, inputs) for worker in workers] for _ in range(ROUNDS)]
+    busy = [median(took for runs, _ in rush for took in runs) for rush in zip(*rushes, strict=True)]
+    stretch, added = _line(usual, busy)
+    between = median(each * fewest - fmean(runs) for runs, each in (r[middle] for r in rushes))
+    waking = median(answer.took for answer, _ in woken) - busy[middle]
+    handing = median(latency - answer.took for answer, latency in woken)
+    return Beside(stretch, added, max(0.0, waking), handing, max(0.0, between))
 
 
 def _one(worker: Worker, inputs: Arrays, pause: float) -> tuple[Answer, float]:
@@ -62,3 +86,24 @@ def _one(worker: Worker, inputs: Arrays, pause: float) -> tuple[Answer, float]:
     while not done:  # whoever waits may be told before callbacks are called
         time.sleep(0.0)
     return answer, done[0] - due
+
+
+def _rush(worker: Worker, inputs: Arrays) -> tuple[list[float], float]:
+    """Of many requests that come at once: how long their runs take, and how long each of them."""
+    begun = time.perf_counter()
+    futures = [worker.submit(inputs) for _ in range(min(RUSH, worker.limit))]
+    wait(futures)
+    each = (time.perf_counter() - begun) / len(futures)
+    return [future.result().took for future in futures], each
+
+
+def _line(measured: Sequence[float], found: Sequence[float]) -> tuple[float, float]:
+    """Times as long, and by so much longer, with errors that count as shares of the runs."""
+    ratios = [now / then for now, then in zip(found, measured, strict=True)]
+    short = [1.0 / then for then in measured]
+    try:
+        added = linear_regression(short, ratios).slope
+    except StatisticsError:  # of one point alone, nothing tells the two apart
+        added = 0.0
+    added = min(max(0.0, added), min(found) / 2)
+    return fmean(r - added * s for r, s in zip(ratios, short, strict=True)), added

@@ -174,7 +174,7 @@ class _Play:
         begun = self._clock.now
         luck = self._luck[int(requests[0][PLACE])]
         took, ran = self._costs(point, self._scene.hog.at(begun), luck)
-        took += self._scene.beside.added
+        took = self._scene.beside.took(took)
         if begun - self._idle_since > PAUSE:
             took += self._scene.beside.waking
         self._arrive(begun + took)

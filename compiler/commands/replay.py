@@ -76,7 +76,7 @@ SPOILT = 0.25  # of the deadline: a sender later than this has measured itself
 )
 @click.option("--simulate", is_flag=True, help="By the latency table, in place of real runs.")
 @click.option(
-    "--rehearse", is_flag=True, help="Find out first what runs take here beside the table."
+    "--rehearse", is_flag=True, help="Find out first how runs differ here from the table."
 )
 @click.option("-o", "--output", type=click.Path(), help="Write the results there, as JSON.")
 @options.as_json
@@ -89,6 +89,8 @@ def command(
     as_json: bool,
     **asked: Any,
 ) -> None:
+    if rehearse and not simulate:
+        raise click.UsageError("--rehearse is for --simulate: what is for real needs none")
     with elastiq.open(bundle) as opened:
         traffic = _traffic(opened, **asked)
         chosen = names or contest.own_policies()
@@ -154,6 +156,7 @@ def _as_dict(title: str, traffic: Traffic, found: Contest) -> dict[str, Any]:
         "reports": {report.name: report.as_dict() for report in found.reports},
         "bound": found.bound._asdict(),
         "simulated": found.simulated,
+        "beside": found.beside and found.beside._asdict(),
         "circumstances": device.circumstances(),
     }
 
@@ -162,6 +165,7 @@ def _as_text(title: str, traffic: Traffic, found: Contest) -> str:
     lines = [title, *table(found.reports)]
     if found.simulated:
         lines.pop()  # no sender was late
+        lines.append(f"it was taken that {found.beside}")
     highest = found.bound
     lines.append(
         f"who knew all that was to come could reach {100 * highest.effective_accuracy:.2f} % "

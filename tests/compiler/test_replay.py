@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from elastiq.rehearsal import Beside
+
 # The tiny model takes microseconds: a deadline and a rate that a busy machine can keep.
 POLICIES = {"utility", "deadline", "slackfit"}
 CALM = ("--rate", 0.005, "--deadline-ms", 500, "--seconds", 0.5)
@@ -31,12 +33,22 @@ def test_it_simulates_the_same_in_less_time_and_alike_each_time(elastiq, tiny_bu
     first, second = (json.loads(done.stdout) for done in runs)
     assert first["reports"] == second["reports"]
     assert set(first["reports"]) == {"utility", "queries=2", "queries=8"}
-    rehearsed = elastiq("replay", tiny_bundle, *arguments, "--rehearse", "--json", check=0)
-    assert json.loads(rehearsed.stdout)["reports"] != first["reports"]
+    done = elastiq("replay", tiny_bundle, *arguments, "--rehearse", "--json", check=0)
+    rehearsed = json.loads(done.stdout)
+    assert rehearsed["reports"] != first["reports"]
+    assert first["beside"] == Beside()._asdict() and rehearsed["beside"]["handing"] > 0
     assert first["simulated"] and "(simulated)" in first["title"]
     for report in first["reports"].values():
         assert report["effective_accuracy"] <= first["bound"]["effective_accuracy"] + 1e-9
         assert report["attainment"] <= first["bound"]["attainment"] + 1e-9
+
+
+def test_what_is_simulated_says_what_it_took_runs_to_take(elastiq, tiny_bundle):
+    arguments = ("replay", tiny_bundle, *CALM, "--policy", "utility")
+    done = elastiq(*arguments, "--simulate", check=0)
+    assert "a run takes 1.00 times as long as in the table and 0.00 ms" in done.stdout
+    done = elastiq(*arguments, "--rehearse", check=2)
+    assert "--rehearse is for --simulate" in done.stderr
 
 
 def test_a_policy_may_have_options_and_be_compared_with_itself(elastiq, tiny_bundle):

@@ -5,8 +5,9 @@ import time
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
-from elastiq.rehearsal import rehearse
+from elastiq.rehearsal import _line, rehearse
 from elastiq.requests import Done
 from elastiq.worker import Worker
 
@@ -21,7 +22,7 @@ def test_all_is_answered_by_the_worker_and_nothing_takes_less_than_no_time(make)
         time.sleep(RUN)
         return Done([{} for _ in requests], ["main"])
 
-    def serve(policy, point):
+    def serve(policy, load, point):
         return Worker(make.dispatcher({"only": RUN}, policy, point=point), execute)
 
     bundle = SimpleNamespace(
@@ -31,6 +32,25 @@ def test_all_is_answered_by_the_worker_and_nothing_takes_less_than_no_time(make)
         serve=serve,
         settle=lambda: None,
     )
-    beside = rehearse(bundle, runs=10)
+    beside = rehearse(bundle, rare=10)
     assert threading.get_ident() not in by and len(by) == 1
     assert beside.handing > 0.0 and min(beside) >= 0.0
+    assert beside.took(RUN) >= RUN
+
+
+@pytest.mark.parametrize("stretch, added", [(1.0, 0.0), (1.6, 0.0), (0.7, 0.0002), (1.3, 0.0005)])
+def test_a_slower_device_is_told_from_colder_caches(stretch, added):
+    measured = [0.001, 0.004, 0.002]
+    found = _line(measured, [stretch * run + added for run in measured])
+    assert found == pytest.approx((stretch, added))
+
+
+def test_one_point_alone_is_taken_to_be_slower_and_no_run_to_be_less_than_half_its_own():
+    assert _line([0.001], [0.0015]) == pytest.approx((1.5, 0.0))
+    stretch, added = _line([0.001, 0.01], [0.005, 0.004])
+    assert stretch > 0.0 and added == pytest.approx(0.002)
+
+
+def test_those_who_run_faster_than_measured_get_nothing_off():
+    stretch, added = _line([0.001, 0.01], [0.0005, 0.009])
+    assert added == 0.0 and 0.5 < stretch < 0.9

@@ -98,12 +98,12 @@ def test_requests_are_answered_together_where_a_point_takes_several(make):
 
 
 def test_what_a_device_takes_beside_its_table_is_taken(points):
-    beside = Beside(handing=0.0001, added=0.0002, waking=0.0004, after=0.0008)
+    beside = Beside(stretch=1.5, added=0.0002, waking=0.0004, handing=0.0001, after=0.0008)
     made = scene(np.array([0.1, 0.101, 1.0]), 0.1, IDLE, beside=beside)
     outcomes = simulate(points, steady(), policy("fixed", point="small"), made)
-    first = 0.0001 + 0.001 + 0.0002 + 0.0004
+    first = 0.0001 + 0.0015 + 0.0002 + 0.0004
     # The second came meanwhile, and begins once the first is over and done with.
-    second = first + 0.0008 + 0.001 + 0.0002 - 0.001
+    second = first + 0.0008 + 0.0015 + 0.0002 - 0.001
     assert [outcome.latency for outcome in outcomes] == pytest.approx([first, second, first])
 
 

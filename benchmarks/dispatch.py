@@ -10,7 +10,8 @@ alone and beside programs that take half of the CPU.
 
 Some of these are sent for real, in turns, to all contenders; the grid is simulated from the latency
 table, through the same queue and policies. Where a simulation is held against a real replay, it is
-told what a rehearsal found runs to take beside the table: cold caches, threads that wake others.
+told what rehearsals right before and after it found: how much slower or faster than in the table
+the device was by then, what cold caches add, and threads that wake others.
 The step to four times the rate at the end is simulated, too, and there a policy thinks in no time.
 
 `wide` is the same Perceiver at a cost nearer to that of a deployed model: a run takes 3 to 17
@@ -32,6 +33,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -165,12 +167,14 @@ class Sent:
 
     @classmethod
     def of(cls, path: Path, seconds: float) -> Sent:
-        with elastiq.open(path) as bundle:
-            real = {
-                kind: contest.real(bundle, NAMES, kind.traffic(bundle, seconds)) for kind in REAL
-            }
-            beside = rehearse(bundle)
-        return cls(real, {kind: simulated(path, kind, beside, seconds) for kind in REAL})
+        real, same = {}, {}
+        for kind in REAL:
+            with elastiq.open(path) as bundle:
+                before = rehearse(bundle)
+                real[kind] = contest.real(bundle, NAMES, kind.traffic(bundle, seconds))
+                between = zip(before, rehearse(bundle), strict=True)
+            same[kind] = simulated(path, kind, Beside(*map(fmean, between)), seconds)
+        return cls(real, same)
 
     def figures(self, title: str = "real") -> list[Figure]:
         return [figure for kind in self.real for figure in self._figures(f"{title}, {kind}", kind)]
@@ -212,7 +216,7 @@ def _even(bundle: Bundle, made: Scene) -> float:
     level = made.hog.at(0.0)
     costs = [bundle.table.of(point, level) for point in points]
     means = [np.mean([quantile(cost, share) for share in shares]) for cost in costs]
-    runs = np.tile(means, (len(made.moments), 1)) + made.beside.added
+    runs = np.tile([made.beside.took(mean) for mean in means], (len(made.moments), 1))
     scores, takes = [point.score for point in points], [point.takes for point in points]
     most = bound.best(made.moments, made.deadline, runs, scores, takes, made.beside.after)
     return most / len(made.moments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -51,6 +52,28 @@ def pytest_collection_modifyitems(items):
 def device_cache(tmp_path_factory):
     """What runners keep on this device is kept for one run of the tests."""
     os.environ["ELASTIQ_CACHE"] = str(tmp_path_factory.mktemp("device"))
+
+
+@pytest.fixture(scope="session")
+def new_cache(tmp_path_factory):
+    """Go on with a cache that nobody else writes to: what other tests left to be packed, is."""
+    from elastiq.errands import errands
+
+    @contextlib.contextmanager
+    def change():
+        errands().settle()
+        with pytest.MonkeyPatch.context() as patch:
+            folder = tmp_path_factory.mktemp("own") / "cache"
+            patch.setenv("ELASTIQ_CACHE", str(folder))
+            yield folder
+
+    return change
+
+
+@pytest.fixture
+def own_cache(new_cache):
+    with new_cache() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

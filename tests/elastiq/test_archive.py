@@ -14,10 +14,7 @@ import elastiq
 from elastiq import archive, cache, manifest
 from elastiq.errors import BundleError
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("ELASTIQ_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

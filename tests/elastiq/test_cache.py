@@ -8,10 +8,7 @@ import pytest
 
 from elastiq import cache
 
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("ELASTIQ_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.mark.parametrize("content", [b"", b"x", bytes(range(256)) * 5000])

@@ -12,15 +12,12 @@ import numpy as np
 import pytest
 
 import elastiq
-from elastiq import cache, packing
+from elastiq import cache, digest, packing
 from elastiq.packing import PREFIX
 
 BACKEND = "onnxruntime"
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("ELASTIQ_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def answers(bundle_path, settle=False, **options):
@@ -40,6 +37,10 @@ def files(prefix):
     return sorted(path for path in cache.folder().iterdir() if path.name.startswith(prefix))
 
 
+def digests(prefix):
+    return {path.name: digest.of_bytes(path.read_bytes()) for path in files(prefix)}
+
+
 def mapped():
     """The files of the cache that this process has mapped."""
     lines = Path("/proc/self/maps").read_text().splitlines()
@@ -48,18 +49,16 @@ def mapped():
 
 
 @pytest.fixture(scope="module")
-def packed_cache(tiny_bundle, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("packed") / "cache"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ELASTIQ_CACHE", str(folder))
+def packed_cache(tiny_bundle, new_cache):
+    with new_cache() as folder:
         answers(tiny_bundle, settle=True)
     return folder
 
 
 @pytest.fixture
-def packed(tiny_bundle, packed_cache):
+def packed(tiny_bundle, packed_cache, own_cache):
     """The tiny bundle, after what it packs is in the cache."""
-    shutil.copytree(packed_cache, cache.folder(), dirs_exist_ok=True)
+    shutil.copytree(packed_cache, own_cache)
     return tiny_bundle
 
 
@@ -106,7 +105,7 @@ def test_kept_weights_need_no_reading_of_those_shipped(packed, tmp_path):
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "remove", "foreign"])
 def test_a_damaged_cache_is_made_again(packed, kind, damage):
     expected = answers(packed, share=False)
-    kept = {path.name: path.read_bytes() for path in files(kind)}
+    kept = digests(kind)
     for path in files(kind):
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
@@ -115,7 +114,7 @@ def test_a_damaged_cache_is_made_again(packed, kind, damage):
         if damage != "remove":
             path.write_bytes(content[damage])
     assert answers(packed, settle=True) == expected
-    assert {path.name: path.read_bytes() for path in files(kind)} == kept
+    assert digests(kind) == kept
 
 
 def test_a_model_that_the_runtime_does_not_take_is_dropped(packed):

@@ -16,7 +16,7 @@ class Choice(NamedTuple):
     factor: float
     added: float
     overhead: float
-    rested: bool  # whether nothing had run for a while
+    cold: float  # by how much caches were after a rest: 0 … 1
     options: tuple[Option, ...]
     situation: Situation
     decision: Decision

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from math import inf
+from math import exp, inf
 
 LOWEST, HIGHEST = 0.5, 4.0
 WEIGHT = 0.1
@@ -14,6 +14,16 @@ EXCESS_WEIGHT = 0.03
 # the ninth in ten and the 99th in a hundred lie so many times its average over all above it.
 NINETIETH, NINETY_NINTH = 3.2, 7.8
 HALF_LIFE = 30.0
+COOLING = 1.5e-3  # seconds without a run, after which caches are cold by two thirds
+
+
+def chill(rest: float) -> float:
+    """How cold caches and cores are after so long without a run: 0 … 1."""
+    return 1.0 - exp(-rest / COOLING)
+
+
+def _kept(age: float) -> float:
+    return 0.5 ** (age / HALF_LIFE)
 
 
 class Median:
@@ -45,21 +55,27 @@ class Correction:
         self.excess = 0.0
         self._scale = scale
         self._clock = clock
-        self._learnt = clock()
-        self._median = Median(1.0)
+        self._learnt = self._warm = clock()
+        self._warm_median, self._cold_median = Median(1.0), Median(1.0)  # they may alternate
 
     def expected(self, measured: float) -> float:
         """What a run takes now that was measured to take so long."""
         return self.factor * measured + self.added
 
-    def learn(self, actual: float, measured: float) -> None:
+    def learn(self, actual: float, measured: float, cold: bool = False) -> None:
         """Take in one run; one alone, however long, changes nothing."""
         if not (0.0 < actual < inf and 0.0 < measured < inf):
             return
-        self._forget()
+        now = self._clock()
+        self._forget(now)
+        weight, usual = WEIGHT, self._warm_median
+        if cold:  # most likely that is why it took longer, unless the others are long ago
+            weight, usual = weight * (1.0 - _kept(now - self._warm)), self._cold_median
+        else:
+            self._warm = now
         before = self.expected(measured)
-        ratio = min(HIGHEST, max(LOWEST, self._median(actual / before)))
-        error = WEIGHT * (ratio - 1.0) * before
+        ratio = min(HIGHEST, max(LOWEST, usual(actual / before)))
+        error = weight * (ratio - 1.0) * before
         size = measured / self._scale
         share = 1.0 / (1.0 + size * size)  # the step of a normalised least mean squares filter
         self.added = min(HIGHEST * self._scale, max(0.0, self.added + share * error))
@@ -68,11 +84,10 @@ class Correction:
         over = min(HIGHEST, max(0.0, actual / self.expected(measured) - 1.0))
         self.excess += EXCESS_WEIGHT * (over - self.excess)
 
-    def _forget(self) -> None:
+    def _forget(self, now: float) -> None:
         """What was learnt long ago says little: without this, a bad minute would bar the costly
         points for ever, on a device where only they could show that it is over."""
-        now = self._clock()
-        kept = 0.5 ** ((now - self._learnt) / HALF_LIFE)
+        kept = _kept(now - self._learnt)
         self._learnt = now
         self.factor = 1.0 + (self.factor - 1.0) * kept
         self.added *= kept
@@ -85,7 +100,8 @@ class Extra:
         self.seconds = 0.0
         self._median = Median(0.0)
 
-    def learn(self, seconds: float) -> None:
-        """Take in one run; one alone, however long, changes nothing."""
+    def learn(self, seconds: float, share: float = 1.0) -> None:
+        """Take in one run, to which a share of it came; one alone changes nothing."""
         if -inf < seconds < inf:
-            self.seconds = max(0.0, self.seconds + WEIGHT * (self._median(seconds) - self.seconds))
+            error = self._median(seconds - share * self.seconds)
+            self.seconds = max(0.0, self.seconds + WEIGHT * share * error)

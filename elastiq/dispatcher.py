@@ -9,7 +9,7 @@ from math import exp, inf, log
 from typing import NamedTuple
 
 from elastiq.choice import Choice
-from elastiq.correction import NINETIETH, NINETY_NINTH, Correction, Extra
+from elastiq.correction import NINETIETH, NINETY_NINTH, Correction, Extra, chill
 from elastiq.errors import ElastiqError, unknown
 from elastiq.latency import LatencyTable
 from elastiq.load import Load
@@ -32,8 +32,8 @@ KEPT = 256  # situations whose options are kept
 HELD = "where its session began"
 UNHEARD = Rhythm()
 GUESS = 2.0  # times the costliest run: what requests are given, before there was one
+COLD = 0.5  # from where on a run tells what it costs to begin cold
 RUNS = 5  # that are taken in at once, at most
-PAUSE = 1e-3  # seconds without a run, after which caches are cold and cores asleep
 
 
 class _Known(NamedTuple):
@@ -152,14 +152,14 @@ class Dispatcher:
         ):
             self._renew(now, rhythm)
         load, level, factor, added, _, overhead, lately, waking, shifting, watts = self._known
-        rested = now - self._ended > PAUSE
+        cold = chill(now - self._ended)
         situation = Situation(
             level,
             tuple(slacks),
             self._current,
             lately.pace,
             rhythm.given and (lately.given or rhythm.given),
-            waking if rested else 0.0,
+            cold * waking,
             shifting,
             watts,
             lately.soon,
@@ -170,7 +170,7 @@ class Dispatcher:
             decision = self._policy.choose(options, situation)
         else:
             decision = Decision(self._place(held), HELD)
-        return Choice(load, factor, added, overhead, rested, options, situation, decision, kind)
+        return Choice(load, factor, added, overhead, cold, options, situation, decision, kind)
 
     def learn(
         self, choice: Choice, took: float, beside: float = 0.0, ran: Sequence[str] = ()
@@ -200,11 +200,12 @@ class Dispatcher:
             steady = self._expected(choice, tuple(ran)) * choice.factor + choice.added
         # A run that starts cold tells of both, and only together with others which it was.
         start = choice.situation.starting(choice.decision.index)
-        self._correction.learn(took - start, (steady - choice.added) / choice.factor)
-        if choice.rested:
-            self._waking.learn(took - steady)
+        cold = choice.cold > COLD
+        self._correction.learn(took - start, (steady - choice.added) / choice.factor, cold)
+        if cold:
+            self._waking.learn(took - steady, choice.cold)
         elif choice.situation.current not in (None, choice.decision.index):
-            self._shifting.learn(took - steady)
+            self._shifting.learn(took - steady - choice.situation.waking)
 
     def settle(self, in_time: bool) -> None:
         """Take in what became of a request that had a deadline, and that any point might answer."""

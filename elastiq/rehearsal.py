@@ -15,6 +15,7 @@ from statistics import StatisticsError, fmean, linear_regression, median
 from typing import NamedTuple
 
 from elastiq.bundle import Bundle
+from elastiq.correction import chill
 from elastiq.load import LoadMonitor
 from elastiq.protocols import Arrays
 from elastiq.requests import Answer
@@ -31,7 +32,7 @@ class Beside(NamedTuple):
 
     stretch: float = 1.0  # times as long is each run,
     added: float = 0.0  # and by so much longer
-    waking: float = 0.0  # by which one is longer that follows a pause
+    waking: float = 0.0  # by which one is longer that finds all caches cold
     handing: float = 0.0  # until a worker that sleeps begins
     after: float = 1e-4  # until the next can begin
 
@@ -43,8 +44,8 @@ class Beside(NamedTuple):
         added, waking, handing, after = (f"{1e3 * seconds:.2f} ms" for seconds in self[1:])
         return (
             f"a run takes {self.stretch:.2f} times as long as in the table and {added}, and "
-            f"{waking} more after a pause; it begins {handing} after a request and {after} after "
-            "a run"
+            f"{waking} more with cold caches; it begins {handing} after a request and {after} "
+            "after a run"
         )
 
 
@@ -69,7 +70,7 @@ def rehearse(bundle: Bundle, rare: int = RARE) -> Beside:
     busy = [median(took for runs, _ in rush for took in runs) for rush in zip(*rushes, strict=True)]
     stretch, added = _line(usual, busy)
     between = median(each * fewest - fmean(runs) for runs, each in (r[middle] for r in rushes))
-    waking = median(answer.took for answer, _ in woken) - busy[middle]
+    waking = (median(answer.took for answer, _ in woken) - busy[middle]) / chill(pause)
     handing = median(latency - answer.took for answer, latency in woken)
     return Beside(stretch, added, max(0.0, waking), handing, max(0.0, between))
 

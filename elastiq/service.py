@@ -16,7 +16,7 @@ from elastiq.rhythm import Rhythm
 from elastiq.sessions import Sessions
 from elastiq.thoughts import Thoughts
 
-PROBE = 0.25  # seconds without an answer, after which a prediction is put to the test
+TRIED = 3.0  # times as long as a run takes: after so long without one, odds are defied
 
 
 class Service:
@@ -168,14 +168,15 @@ class Service:
         """Whether the policy refuses it, or the chosen point is too slow for what is left: then
         nobody's time is wasted.
 
-        Now and then such a request runs all the same, for a prediction may be wrong, and only a
-        run can show it.
+        Where nothing has run for a while, such a request runs all the same. A prediction may be
+        wrong, and only a run can show it; and the longer a device rests, the colder its caches, the
+        slower its next run, and the more it would refuse.
         """
         if request.expires is None:
             return False
         if not choice.decision.refuses and now + choice.predicted <= request.expires:
             return False
-        return now - self._last_run < PROBE
+        return now - self._last_run < TRIED * choice.predicted
 
 
 def _slacks(first: Request, behind: Sequence[Request], now: float) -> list[float | None]:

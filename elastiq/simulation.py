@@ -15,8 +15,9 @@ from math import inf, log
 
 import numpy as np
 
+from elastiq.correction import chill
 from elastiq.desk import LIMIT, Desk
-from elastiq.dispatcher import PAUSE, Dispatcher
+from elastiq.dispatcher import Dispatcher
 from elastiq.drivers import Memory
 from elastiq.errors import ElastiqError, QueueFull
 from elastiq.hog import Hog
@@ -175,8 +176,7 @@ class _Play:
         luck = self._luck[int(requests[0][PLACE])]
         took, ran = self._costs(point, self._scene.hog.at(begun), luck)
         took = self._scene.beside.took(took)
-        if begun - self._idle_since > PAUSE:
-            took += self._scene.beside.waking
+        took += chill(begun - self._idle_since) * self._scene.beside.waking
         self._arrive(begun + took)
         self._idle_since = self._clock.now
         self._unanswered = len(requests)

@@ -98,7 +98,7 @@ class Utility:
         behind = len(slacks) - 1
         best, refuses = plan.best(slacks, given, current, self.stay, waking, shifting, price)
         if best == NONE_FITS:
-            return Decision(_fastest(options, len(slacks)), LATE, (1e3 * left,))
+            return Decision(_fastest(options), LATE, (1e3 * left,))
         if refuses:
             return Decision(best, GIVEN_UP, (1e3 * left, behind), refuses=True)
         return Decision(best, WORDS, (1e3 * left, behind, 1e3 * (pace or inf)))
@@ -178,10 +178,8 @@ def _given(slacks: tuple[float | None, ...]) -> float | None:
     return max((slack for slack in slacks if slack is not None), default=None)
 
 
-def _fastest(options: tuple[Option, ...], waiting: int) -> int:
-    return min(
-        range(len(options)), key=lambda i: options[i].typical / min(options[i].takes, waiting)
-    )
+def _fastest(options: tuple[Option, ...]) -> int:
+    return min(range(len(options)), key=lambda index: options[index].typical)
 
 
 def _no_worse(other: Option, option: Option, count: int) -> bool:

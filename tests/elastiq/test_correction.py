@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elastiq.correction import HALF_LIFE, HIGHEST, LOWEST, Correction, Extra
+from elastiq.correction import COOLING, HALF_LIFE, HIGHEST, LOWEST, Correction, Extra, chill
 
 times = st.floats(allow_nan=True, allow_infinity=True)
 
@@ -50,6 +50,33 @@ def test_runs_of_several_engines_tell_a_slower_clock_from_a_cold_start(factor, a
         assert correction.expected(measured) == pytest.approx(expected, rel=0.02)
 
 
+def test_caches_cool_from_the_end_of_a_run_on():
+    rests = [0.0, 1e-4, COOLING, 0.01, float("inf")]
+    assert [chill(rest) for rest in rests] == sorted(chill(rest) for rest in rests)
+    assert chill(0.0) == 0.0 and chill(float("inf")) == 1.0
+
+
+def test_cold_runs_say_nothing_against_warm_ones():
+    """In turns, however much longer they take."""
+    correction = Correction(1.0, lambda: 0.0)
+    for turn in range(400):
+        cold = turn % 4 > 0
+        correction.learn(5.0 if cold else 1.5, 1.0, cold)
+    assert correction.expected(1.0) == pytest.approx(1.5, rel=0.01)
+
+
+def test_where_all_runs_are_cold_they_tell_of_a_slower_device_in_time():
+    now = [0.0]
+    correction = Correction(1.0, lambda: now[0])
+    for _ in range(100):
+        correction.learn(2.0, 1.0, cold=True)
+    assert correction.expected(1.0) == 1.0  # as warm ones were, a moment ago
+    for _ in range(100):
+        now[0] += HALF_LIFE / 10
+        correction.learn(2.0, 1.0, cold=True)
+    assert correction.expected(1.0) > 1.4
+
+
 def test_it_goes_back_to_one_in_time():
     now = [0.0]
     correction = Correction(1.0, lambda: now[0])
@@ -77,6 +104,14 @@ def test_what_comes_on_top_is_never_less_than_nothing(runs):
     for seconds in runs:
         extra.learn(seconds)
         assert 0.0 <= extra.seconds < float("inf")
+
+
+@given(st.floats(0.2, 1.0))
+def test_what_comes_on_top_is_found_from_shares_of_it(share):
+    extra = Extra()
+    for _ in range(3000):
+        extra.learn(0.002 * share, share)
+    assert extra.seconds == pytest.approx(0.002, rel=0.01)
 
 
 def test_what_comes_on_top_follows_what_lasts_and_not_one_odd_run():

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elastiq.correction import Correction
-from elastiq.dispatcher import LOAD_STEP, PAUSE, RENEWED, Dispatcher
+from elastiq.correction import COOLING, Correction
+from elastiq.dispatcher import LOAD_STEP, RENEWED, Dispatcher
 from elastiq.errors import ElastiqError
 from elastiq.latency import LatencyTable
 from elastiq.load import Load
@@ -90,7 +90,7 @@ def test_it_learns_that_everything_is_slower_today(make):
     for _ in range(200):
         choice = dispatcher.decide([0.006])
         dispatcher.learn(choice, 2.0 * {"small": 0.001, "large": 0.004}[choice.point])
-        clock.now += PAUSE / 2  # no pause, and now and then a new look
+        clock.now += COOLING / 3  # no pause, and now and then a new look
     choice = dispatcher.decide([0.006])
     assert choice.point == "small"
     assert choice.option.typical == pytest.approx(0.002, rel=0.05)

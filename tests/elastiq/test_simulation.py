@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from elastiq.arrivals import gamma, poisson, step
 from elastiq.bound import best, bound
+from elastiq.correction import chill
 from elastiq.hog import IDLE, read
 from elastiq.latency import Latency, LatencyTable, Row
 from elastiq.outcomes import IN_TIME, REFUSED, summarize
@@ -102,9 +103,19 @@ def test_what_a_device_takes_beside_its_table_is_taken(points):
     made = scene(np.array([0.1, 0.101, 1.0]), 0.1, IDLE, beside=beside)
     outcomes = simulate(points, steady(), policy("fixed", point="small"), made)
     first = 0.0001 + 0.0015 + 0.0002 + 0.0004
-    # The second came meanwhile, and begins once the first is over and done with.
-    second = first + 0.0008 + 0.0015 + 0.0002 - 0.001
+    # The second came meanwhile, and begins once the first is over and done with: hardly colder.
+    second = first + 0.0008 + 0.0015 + 0.0002 + 0.0004 * chill(0.0008) - 0.001
     assert [outcome.latency for outcome in outcomes] == pytest.approx([first, second, first])
+
+
+@pytest.mark.parametrize("kind, options", [("fixed", {"point": "small"}), ("utility", {})])
+def test_a_device_too_cold_to_be_in_time_is_warmed_by_those_who_come(points, kind, options):
+    """Bursts, before each of which caches go so cold that no run is in time: who refuses all that
+    come then never has a warm run again."""
+    bursts = 0.04 * np.arange(60)[:, None] + 0.0015 * np.arange(15)
+    made = scene(bursts.ravel(), 0.003, IDLE, beside=Beside(waking=0.003, after=0.0))
+    found = report(points, steady(), made, kind, **options)
+    assert 0.75 < found.in_time / found.requests < 14.5 / 15
 
 
 def test_those_answered_together_are_so_at_once_and_hold_up_the_next_run_little_more(make):

@@ -70,6 +70,12 @@ def test_where_none_is_in_time_it_is_as_fast_as_it_can_be(make):
     assert "none is in time within 500.0 ms" in decision.why
 
 
+def test_a_run_that_may_show_the_prediction_wrong_is_the_shortest(make):
+    """Whether it is in time counts, and not how many others would be late with it."""
+    options = make.options((1.0, 0.6), (1.5, 0.6, 4))
+    assert choose(options, [0.5] * 4, pace=OFTEN, given=10.0).index == 0
+
+
 def test_it_says_why(make):
     options = make.options((0.001, 0.6), (0.004, 0.9))
     why = choose(options, [0.004, 0.005], pace=0.003, given=0.01).why

@@ -198,7 +198,7 @@ class Dispatcher:
         steady = choice.option.typical - choice.overhead
         if ran and len(self._points[choice.decision.index].ways(choice.kind)) > 1:
             steady = self._expected(choice, tuple(ran)) * choice.factor + choice.added
-        # A run that starts cold tells of both, and only together with others which it was.
+        # What it took to start is learnt apart from what the run itself takes.
         start = choice.situation.starting(choice.decision.index)
         cold = choice.cold > COLD
         self._correction.learn(took - start, (steady - choice.added) / choice.factor, cold)

@@ -1,4 +1,4 @@
-"""What this device takes beside what its latency table says, tried out for a second or two.
+"""What this device takes beside what its latency table says, tried out for a few seconds.
 
 A table is measured in a tight loop, and on another day. Requests come to a worker from another
 thread, and find caches cold and cores asleep; and the device may be slower than it was, or faster.

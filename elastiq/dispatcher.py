@@ -147,10 +147,11 @@ class Dispatcher:
         if self._offered:
             self._adopt()
         pace = rhythm.pace
-        if now - self._renewed > RENEWED or not (
-            pace is None or self._fastest <= pace <= self._slowest
-        ):
-            self._renew(now, rhythm)
+        if now - self._renewed > RENEWED:
+            self._renew(now)
+            self._hear(rhythm)
+        elif pace is not None and not self._fastest <= pace <= self._slowest:
+            self._hear(rhythm)
         load, level, factor, added, _, overhead, lately, waking, shifting, watts = self._known
         cold = chill(now - self._ended)
         situation = Situation(
@@ -225,8 +226,15 @@ class Dispatcher:
             kept.clear()
         self._renewed = -inf
 
-    def _renew(self, now: float, rhythm: Rhythm) -> None:
-        """Look at the load, at the arrivals, and at what was learnt, anew.
+    def _hear(self, rhythm: Rhythm) -> None:
+        """Look at the arrivals anew."""
+        self._known = self._known._replace(rhythm=_steady_rhythm(rhythm, self._known.rhythm))
+        if (pace := self._known.rhythm.pace) is not None:
+            self._fastest = pace * exp(-PACE_STEP) if pace > 2 * SHORTEST else 0.0
+            self._slowest = pace * exp(PACE_STEP)
+
+    def _renew(self, now: float) -> None:
+        """Look at the load, and at what was learnt, anew.
 
         In steps, and only where something moved by one: the same few situations come back, and what
         was found for them is kept.
@@ -242,14 +250,11 @@ class Dispatcher:
             _steady(extra, self._correction.added, before.added),
             _steady(EXCESS_STEP, self._correction.excess, before.excess),
             _steady(extra, self._beside.seconds, before.overhead),
-            _steady_rhythm(rhythm, before.rhythm),
+            before.rhythm,
             _steady(extra, self._waking.seconds, before.waking),
             _steady(extra, self._shifting.seconds, before.shifting),
             self._spending.watts,
         )
-        if (pace := known.rhythm.pace) is not None:
-            self._fastest = pace * exp(-PACE_STEP) if pace > 2 * SHORTEST else 0.0
-            self._slowest = pace * exp(PACE_STEP)
         key = known[1:6]
         if key not in self._corrected:
             if len(self._corrected) >= KEPT:

@@ -170,13 +170,18 @@ class Service:
 
         Where nothing has run for a while, such a request runs all the same. A prediction may be
         wrong, and only a run can show it; and the longer a device rests, the colder its caches, the
-        slower its next run, and the more it would refuse.
+        slower its next run, and the more it would refuse. The further a prediction would have to be
+        wrong, the longer that while is: nobody should wait for what is out of the question.
         """
         if request.expires is None:
             return False
-        if not choice.decision.refuses and now + choice.predicted <= request.expires:
+        left, needed = request.expires - now, choice.predicted
+        if not choice.decision.refuses and needed <= left:
             return False
-        return now - self._last_run < TRIED * choice.predicted
+        if left <= 0.0:
+            return True
+        odds = max(1.0, needed / left)
+        return now - self._last_run < TRIED * odds * odds * needed
 
 
 def _slacks(first: Request, behind: Sequence[Request], now: float) -> list[float | None]:

@@ -16,7 +16,7 @@ from elastiq.dispatcher import Dispatcher
 log = logging.getLogger(__name__)
 
 SHARE = 0.01  # of all time may go into thoughts,
-MUSED = 0.02  # seconds at once
+MUSED = 0.2  # seconds at once: all that may come of the first situations it meets
 HURRY = 2e-4  # seconds before a run whose choice would be a bad one,
 PART = 0.1  # or such a part of the run, if that is more
 

@@ -1,59 +1,39 @@
-"""What requests yet to come are worth to a server, by how long the first of them has waited.
+"""What later requests are worth in the situations that a device meets: found ahead, and kept.
 
-One server, first come first served, arrivals as uneven as they are: at the end of each run, all
-that matters is how long the next request has waited (which tells how many wait behind it), and
-which point ran. The points form a Markov decision process over both; its value, found once per
-situation and kept, tells what the time that a run takes would have earned, and what a change of
-points costs those who come after it.
+A device meets the same few situations again and again, but to find what is worth how much in one
+takes as long as several requests do. It is put off, and done in small steps while nobody waits and
+between requests; meanwhile the values of a situation like it have to do.
 """
 
 from __future__ import annotations
 
-from bisect import bisect
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from math import exp, log
 from typing import NamedTuple
 
 import numpy as np
 
-from elastiq import gaps
 from elastiq.policies import Option
 from elastiq.rhythm import AT_RANDOM
+from elastiq.values import Solving, Values, last, steps
 
-CHANCES = np.array((0.5, 0.4, 0.1))  # of a run up to the p50, the p90, and longer
-# How far above the p50, or the p90, such runs lie on average: of the way to the p90, or the p99,
-# where the longer of them are distributed exponentially.
-LIKELY_MEAN, WORST_MEAN = 0.371, 0.39
-HORIZON = 0.99  # what the next request counts, beside this one: about a hundred of them matter
-LONGEST = 1.5  # waits that are looked at: when the one behind is lost, others wait behind it
-STATES = 18
-CELLS = 180  # of `LONGEST`, for looking up what was found
 STEP = 0.2  # situations that differ by less, as logarithms, are one
 SHIFT_STEP = 0.2  # of what a change of points costs, as a share of an average run
 SOON_STEP = 0.125  # of all gaps
 RAREST, FASTEST = 8.0, 0.02  # bounds of the time between arrivals, in times that one is given
-KEPT = 64  # situations
+KEPT = 256  # situations
 WANTED = 4  # that are put off
-ALIKE = 1  # step between situations that are one: what is learnt moves by as much while runs go on
-OTHERWISE = 3  # steps that other scores count for
-UNLIKE = 1000  # steps: other points
+# How far apart two situations are for each step between them: by what a policy loses that takes the
+# values of one for those of the other, in quarters of a right answer in a hundred.
+SLOW_APART, SPREAD_APART, RARE_APART, OFTEN_APART, SHIFT_APART = APART = 4, 2, 2, 2, 1
+SCORES_APART = 6  # where points have other scores
+UNLIKE = 10_000  # other points
+ALIKE = 2  # so near, situations are one: what is learnt moves by as much while runs go on
+CLOSE = 8  # so near, to look for what is nearer takes longer than it is worth
+REGION = 2  # steps, of what is looked for by its place
 FORESIGHT = 4  # steps between paces that are looked at before they are met
-ROUNDS = 200
-TURNS = 3  # of these in a step
-SILENCES = (0.0, 0.03, 0.1, 0.3, 1.0)  # since somebody came, as shares of the time that is given
-BETWEEN = (0.015, 0.06, 0.18, 0.6)  # these: from where on the next is nearer
-UNHEARD_OF = 1e-6  # how likely such a silence is: it says nothing
-ENOUGH = 1e-3  # of a right answer: values so near to each other will do
-
-WAITS = np.linspace(0.0, LONGEST, STATES + 1)
-SOONER = np.minimum(0.0, (WAITS[1:] + WAITS[:-1]) / 2 - WAITS[:, None])
-TO_CELLS = np.array(  # from values by wait to values by cell
-    [
-        np.interp(np.arange(2 * CELLS + 1) * LONGEST / CELLS, WAITS, one)
-        for one in np.eye(STATES + 1)
-    ]
-)
+SLOWER = (3, 6, -3)  # steps between devices that are
+CLUMPS = 3  # steps to arrivals that come in them
 
 
 class Key(NamedTuple):
@@ -68,49 +48,31 @@ class Key(NamedTuple):
     shift: int  # what a change of points costs
 
     def apart(self, other: Key) -> int:
-        """How many steps lie between two situations."""
-        if self.takes != other.takes:
+        """How far two situations are from each other."""
+        scores, takes, slow, spread, rare, often, shift = other
+        if self.takes != takes:
             return UNLIKE
-        scores, _, slow, spread, rare, often, shift = other
-        steps = abs(self.slow - slow) + abs(self.spread - spread) + abs(self.rare - rare)
-        steps += abs(self.often - often) + abs(self.shift - shift)
-        return min(UNLIKE - 1, steps + (OTHERWISE if self.scores != scores else 0))
-
-
-@dataclass(frozen=True)
-class Values:
-    """What follows a run of a point is worth, by cells of time up to twice `LONGEST`; the last
-    half are alike.
-
-    Lists of numbers, because a look at one must cost next to nothing.
-    """
-
-    waiting: list[list[float]]  # by the wait of the next request at the end of the run
-    # By the time the run takes, where nobody waits at its beginning, since one of `SILENCES`.
-    arriving: list[list[list[float]]]
-    each: float  # what a request is worth on average
-    states: np.ndarray  # the same by the point that ran last and by wait, to begin the next from
-
-    def alone(self, silence: float) -> list[list[float]]:
-        """By the time the run takes, where nobody waits, and nobody came for so long."""
-        return self.arriving[bisect(BETWEEN, silence)]
-
-
-Solving = Generator[None, None, Values]
+        return (
+            SLOW_APART * abs(self.slow - slow)
+            + SPREAD_APART * abs(self.spread - spread)
+            + RARE_APART * abs(self.rare - rare)
+            + OFTEN_APART * abs(self.often - often)
+            + SHIFT_APART * abs(self.shift - shift)
+            + (SCORES_APART if self.scores != scores else 0)
+        )
 
 
 class Worth:
-    """Finds values and keeps them: a device meets the same few situations again and again.
-
-    To find new ones takes as long as a request does. It is put off, and done in small steps while
-    nobody waits and between requests; meanwhile those of the situation most like it have to do.
-    """
+    """Finds values and keeps them."""
 
     def __init__(self) -> None:
         self.found = 0  # situations so far
-        self._solved: dict[Key, Values] = {}
+        self._atlas = _Atlas()
         self._wanted: dict[Key, Solving] = {}
+        self._points = _Points(())
         self._asked: tuple[Key, tuple[Option, ...], float] | None = None
+        self._ahead: Iterator[tuple[Key, int]] = iter(())  # what may come of a situation,
+        self._from: Key | None = None  # of this one
         self._foreseen: Key | None = None  # from there, nothing is left to find
 
     def __call__(
@@ -121,32 +83,24 @@ class Worth:
         shifting: float,
         soon: float = AT_RANDOM,
     ) -> tuple[Values, int]:
-        """What follows a run is worth, and how many steps away the situation is that this was found
-        for.
+        """What follows a run is worth, and how far away the situation is that this was found for.
 
         `pace` is the mean time between arrivals, of which a share come `soon` after another.
         """
-        means = [o.mean for o in options]
-        cost, scores, takes = (
-            sum(means),
-            tuple(o.score for o in options),
-            tuple(o.takes for o in options),
-        )
-        slow, rare = _level(cost / given), _level(min(RAREST, max(FASTEST, pace / given)))
-        shift = round(shifting * len(options) / cost / SHIFT_STEP)
-        often = round((soon - AT_RANDOM) / SOON_STEP)
-        key = Key(scores, takes, slow, _level(min(means) / max(means)), rare, often, shift)
+        if self._points.options is not options:
+            self._points = _Points(options)
+        key = self._points.key(given, pace, shifting, soon)
         self._asked = key, options, given
-        if (found := self._solved.get(key)) is not None:
-            return found, 0
-        near, away = self._nearest(key)
+        near, away = self._atlas.close(key)
         if near is None:
-            return self._keep(key, _last(self._solving(key, options, given))), 0
+            near, away = key, 0
+            self._keep(key, last(self._solving(key, options, given)))
+        values = self._atlas[near]
         if away > ALIKE and key not in self._wanted:
             while len(self._wanted) >= WANTED:
                 self._wanted.pop(next(iter(self._wanted)))
-            self._wanted[key] = self._solving(key, options, given, near)
-        return near, away
+            self._wanted[key] = self._solving(key, options, given, values)
+        return values, away
 
     @property
     def pending(self) -> bool:
@@ -154,8 +108,9 @@ class Worth:
         return bool(self._wanted) or (self._asked is not None and self._asked[0] != self._foreseen)
 
     def think(self) -> None:
-        """One step more of what was put off last, or else of what a burst would be worth."""
-        if not self._wanted and not self._foresee():
+        """One step more of what was put off last, or else of what may come."""
+        if not self._wanted:
+            self._foresee()
             return
         key = next(reversed(self._wanted))
         try:
@@ -164,27 +119,20 @@ class Worth:
             del self._wanted[key]
             self._keep(key, end.value)
 
-    def _foresee(self) -> bool:
-        """Ask for what could come of the last situation, which is faster arrivals, and then for
-        itself, if one that is nearly alike had to do."""
-        if self._asked is None or self._asked[0] == self._foreseen:
-            return False
+    def _foresee(self) -> None:
+        """Ask for the next of what may come of the last situation, unless it is known well."""
+        if self._asked is None:
+            return
         key, options, given = self._asked
-        paces = range(key.rare - FORESIGHT, _level(FASTEST) - 1, -FORESIGHT)
-        for other in (*(key._replace(rare=rare) for rare in paces), key):
-            near, away = self._nearest(other)
-            if away > (FORESIGHT // 2 if other is not key else 0):
-                self._wanted[other] = self._solving(other, options, given, near)
-                return True
-        self._foreseen = key
-        return False
-
-    def _nearest(self, key: Key) -> tuple[Values | None, int]:
-        """What was found for the situation that is most like this one, and how unlike they are."""
-        near = min(self._solved, key=key.apart, default=None)
-        if near is None or (away := key.apart(near)) >= UNLIKE:
-            return None, UNLIKE
-        return self._solved[near], away
+        if key != self._from:
+            self._from, self._ahead = key, _ahead(key)
+        if (foreseen := next(self._ahead, None)) is None:
+            self._foreseen = key
+            return
+        other, enough = foreseen
+        near, away = self._atlas.nearest(other)
+        if near is not None and away > enough:
+            self._wanted[other] = self._solving(other, options, given, self._atlas[near])
 
     def _solving(
         self, key: Key, options: tuple[Option, ...], given: float, near: Values | None = None
@@ -192,159 +140,123 @@ class Worth:
         # The costs are those of the options that came first; the pace varies too much for that.
         return steps(
             options,
-            given,
+            given * exp(STEP * (self._points.slow(given) - key.slow)),
             exp(STEP * key.rare),
             SHIFT_STEP * key.shift,
             AT_RANDOM + SOON_STEP * key.often,
             None if near is None else near.states,
         )
 
-    def _keep(self, key: Key, found: Values) -> Values:
-        if len(self._solved) >= KEPT:
-            self._solved.pop(next(iter(self._solved)))
-        self._solved[key] = found
+    def _keep(self, key: Key, found: Values) -> None:
+        self._atlas.keep(key, found)
         self.found += 1
-        return found
+
+
+class _Points:
+    """What options are, apart from requests."""
+
+    def __init__(self, options: tuple[Option, ...]) -> None:
+        self.options = options
+        means = [option.mean for option in options] or [1.0]
+        self._scores = tuple(option.score for option in options)
+        self._takes = tuple(option.takes for option in options)
+        self._cost, self._mean = sum(means), sum(means) / len(means)
+        self._spread = _level(min(means) / max(means))
+
+    def slow(self, given: float) -> int:
+        """How much of the time that is given all runs take."""
+        return _level(self._cost / given)
+
+    def key(self, given: float, pace: float, shifting: float, soon: float) -> Key:
+        """The situation where requests come like this."""
+        return Key(
+            self._scores,
+            self._takes,
+            self.slow(given),
+            self._spread,
+            _level(min(RAREST, max(FASTEST, pace / given))),
+            round((soon - AT_RANDOM) / SOON_STEP),
+            round(shifting / self._mean / SHIFT_STEP),
+        )
+
+
+class _Atlas:
+    """The values of situations, and which lies next to another."""
+
+    def __init__(self) -> None:
+        self._values: dict[Key, Values] = {}
+        self._regions: dict[tuple[tuple[int, ...], int, int], Key] = {}  # what was found there last
+        self._keys: list[Key] = []
+        self._places = np.empty((0, len(APART)))
+        self._kinds = np.empty((0, 2), np.int64)
+
+    def __getitem__(self, key: Key) -> Values:
+        return self._values[key]
+
+    def close(self, key: Key) -> tuple[Key | None, int]:
+        """A situation that is like this one, as soon as one is found, and how far it is."""
+        if key in self._values:
+            return key, 0
+        near = self._regions.get(_region(key))
+        if near is not None and (away := key.apart(near)) <= CLOSE:
+            return near, away
+        return self.nearest(key)
+
+    def nearest(self, key: Key) -> tuple[Key | None, int]:
+        """The situation that is most like this one, and how far it is."""
+        if key in self._values:
+            return key, 0
+        if not self._keys:
+            return None, UNLIKE
+        place, kind = _place(key)
+        apart = np.abs(self._places - place) @ APART
+        apart += (self._kinds != kind) @ (SCORES_APART, UNLIKE)
+        near = int(apart.argmin())
+        away = int(apart[near])
+        return (self._keys[near], away) if away < UNLIKE else (None, UNLIKE)
+
+    def keep(self, key: Key, found: Values) -> None:
+        """Put down what was found. The oldest makes room."""
+        if key not in self._values:
+            if len(self._keys) >= KEPT:
+                oldest = self._keys.pop(0)
+                del self._values[oldest]
+                if self._regions.get(region := _region(oldest)) == oldest:
+                    del self._regions[region]
+                self._places, self._kinds = self._places[1:], self._kinds[1:]
+            place, kind = _place(key)
+            self._keys.append(key)
+            self._places = np.vstack([self._places, place])
+            self._kinds = np.vstack([self._kinds, kind])
+        self._values[key] = found
+        self._regions[_region(key)] = key
+
+
+def _region(key: Key) -> tuple[tuple[int, ...], int, int]:
+    """About where it lies."""
+    return key.takes, key.slow // REGION, key.rare // REGION
+
+
+def _place(key: Key) -> tuple[list[int], list[int]]:
+    """Where it lies among others of its kind."""
+    scores, takes, *place = key
+    return place, [hash(scores), hash(takes)]
+
+
+def _ahead(key: Key) -> Iterator[tuple[Key, int]]:
+    """What may come of a situation, and how near to it is near enough: a burst, of any pace; the
+    situation itself, if one that is nearly alike had to do; a slower device; and clumps."""
+    paces = range(key.rare, _level(FASTEST) - 1, -FORESIGHT)
+    near = FORESIGHT // 2 * RARE_APART
+    for rare in paces[1:]:
+        yield key._replace(rare=rare), near
+    yield key, 0
+    for slower in SLOWER:
+        for rare in paces:
+            yield key._replace(slow=key.slow + slower, rare=rare), near
+    for rare in paces:
+        yield key._replace(often=key.often + CLUMPS, rare=rare), near
 
 
 def _level(ratio: float) -> int:
     return round(log(max(ratio, 1e-9)) / STEP)
-
-
-def solve(
-    options: tuple[Option, ...],
-    given: float,
-    rarity: float,
-    shift: float,
-    soon: float = AT_RANDOM,
-    begin: np.ndarray | None = None,
-) -> Values:
-    """All steps at once."""
-    return _last(steps(options, given, rarity, shift, soon, begin))
-
-
-def _last(solving: Solving) -> Values:
-    while True:
-        try:
-            next(solving)
-        except StopIteration as end:
-            return end.value
-
-
-def steps(
-    options: tuple[Option, ...],
-    given: float,
-    rarity: float,
-    shift: float,
-    soon: float = AT_RANDOM,
-    begin: np.ndarray | None = None,
-) -> Solving:
-    """Value iteration, with refusing a request as one more choice, from the values of another
-    situation if there are any; in steps that take a tenth of a millisecond to one, and the first of
-    their kind two.
-
-    `rarity` is the mean time between arrivals as a share of the time that requests are given,
-    `shift` what a change of points costs as a share of an average run, and `soon` the share of
-    arrivals that come soon after another.
-    """
-    evenness = gaps.evenness(soon)
-    runs = np.array([_lengths(option) for option in options]) / given
-    shifting = shift * sum(option.mean for option in options) / len(options) / given
-    # By whether the point ran last, by point, by length of the run, and by wait of the request.
-    done = WAITS + runs[..., None] + np.array((0.0, shifting))[:, None, None, None]
-    scores = np.array([option.score for option in options])
-    earned = scores[:, None] * (CHANCES @ (done <= 1.0))
-    # The wait of the next is what this one waited and took, less the time between their arrivals.
-    next_waits = _waits_after(rarity, evenness)
-    ends = np.minimum(done * (STATES / LONGEST), STATES)
-    near = np.maximum(0.0, 1.0 - np.abs(ends[..., None] - np.arange(STATES + 1)))
-    moves = np.einsum("sacwv,c->sawv", near, CHANCES)
-    moves = moves @ next_waits
-    for takes in {option.takes for option in options} - {1}:
-        yield
-        alike = [place for place, option in enumerate(options) if option.takes == takes]
-        # Counted by the request and not by the run: a run that answers two is gone through as
-        # one that answers one, and leaves all as it is every other time.
-        part = (1.0 / _served(takes, rarity, evenness))[:, None]
-        many = _moves_of_many(takes, done[:, alike], rarity, evenness)
-        moves[:, alike] = part * many + (1.0 - part) * np.eye(STATES + 1)
-    # By the point that ran last, and by wait.
-    value = np.zeros((len(options), STATES + 1)) if begin is None else begin
-    for turn in range(ROUNDS):
-        if turn % TURNS == 0:
-            yield
-        same, other = earned + HORIZON * (moves @ value[..., None])[..., 0]
-        refused = HORIZON * value @ next_waits.T
-        better = np.maximum(np.maximum(same, refused), other.max(axis=0))
-        # Only differences count, and they are found long before the values are.
-        gained = better - value
-        value = better
-        if gained.max() - gained.min() < ENOUGH:
-            break
-    arriving = []
-    for silence in SILENCES:
-        yield
-        after = _waits_after(rarity, evenness, silence)
-        arriving.append((HORIZON * value @ after.T @ TO_CELLS).tolist())
-    return Values(
-        (HORIZON * value @ TO_CELLS).tolist(),
-        arriving,
-        float((gained + (1.0 - HORIZON) * (value - gained)).mean()),
-        value,
-    )
-
-
-def _lengths(option: Option) -> tuple[float, float, float]:
-    """What runs take on average, by how likely they are."""
-    _, _, typical, likely, worst, *_ = option
-    return (
-        typical,
-        typical + LIKELY_MEAN * (likely - typical),
-        likely + WORST_MEAN * (worst - likely),
-    )
-
-
-def _served(takes: int, rarity: float, evenness: float = 1.0) -> np.ndarray:
-    """How many requests a run answers on average, by how long the first of them has waited."""
-    return np.full_like(WAITS, takes) - np.sum(
-        [gaps.later(WAITS, rarity, evenness, count) for count in range(1, takes)], axis=0
-    )
-
-
-def _moves_of_many(
-    takes: int, done: np.ndarray, rarity: float, evenness: float = 1.0
-) -> np.ndarray:
-    """How likely the next request has waited so long, after a run that took several.
-
-    `done` is how long the first of them has waited at its end, by shift, point, length of the run,
-    and how long it had at its beginning. Whoever came as the one too many before that is next; else
-    whoever comes first after it.
-    """
-    middles = (WAITS[1:] + WAITS[:-1]) / 2
-    begun = WAITS[:, None]
-    gap = np.maximum(0.0, done[..., None] - middles)
-    # Those of whom none comes between the beginning and the end: the first was alone, or else the
-    # last before came just then.
-    alone = gaps.later(begun, rarity, evenness)
-    since = gaps.later(np.maximum(0.0, gap - begun), rarity, evenness)
-    fewer = gaps.later(begun, rarity, evenness, takes)
-    at_most = np.ones((*done.shape, STATES + 2))
-    at_most[..., 0] = 0.0
-    at_most[..., 1:-1] = np.where(
-        gap <= begun,
-        gaps.later(gap, rarity, evenness, takes),
-        gaps.later(gap, rarity, evenness) + (fewer - alone) * since,
-    )
-    return np.einsum("sacwv,c->sawv", np.diff(at_most), CHANCES)
-
-
-def _waits_after(rarity: float, evenness: float = 1.0, silence: float = 0.0) -> np.ndarray:
-    """How likely the next request has waited so long after such a time, where nobody had come for
-    a while before that, since the first."""
-    at_most = np.ones((STATES + 1, STATES + 2))
-    at_most[:, 0] = 0.0
-    yet = float(gaps.later(np.array(silence), rarity, evenness))
-    if yet < UNHEARD_OF:
-        silence, yet = 0.0, 1.0
-    at_most[:, 1:-1] = gaps.later(silence - SOONER, rarity, evenness) / yet
-    return np.diff(at_most)

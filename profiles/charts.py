@@ -25,7 +25,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Series:
-    """Dots that belong together, joined by a line."""
+    """Dots that belong together, joined by a line if they are several."""
 
     name: str
     marks: Sequence[Mark]

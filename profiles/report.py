@@ -118,7 +118,7 @@ def _energy(table: LatencyTable) -> dict[str, float]:
 
 def _footprints(manifest: Manifest, table: LatencyTable) -> str:
     """A dot per point: what its engines add to memory, against the time to load them."""
-    marks = []
+    dots = []
     for point in manifest.points:
         found = [table.footprints.get(stage.engine) for stage in point.stages.values()]
         told = [(one.load_time, one.memory) for one in found if one and one.memory is not None]
@@ -126,5 +126,5 @@ def _footprints(manifest: Manifest, table: LatencyTable) -> str:
             milliseconds = 1e3 * sum(seconds for seconds, _ in told)
             size = sum(memory for _, memory in told) / 1e6
             label = f"{point.name}: {size:.1f} MB, loaded in {milliseconds:.0f} ms"
-            marks.append(Mark(milliseconds, size, label))
-    return chart([Series("points", marks)], "time to load, ms", "memory, MB") if marks else ""
+            dots.append(Series(point.name, [Mark(milliseconds, size, label)]))
+    return chart(dots, "time to load, ms", "memory, MB") if dots else ""

@@ -12,7 +12,8 @@ from typing import Any
 
 from elastiq.errors import ElastiqError
 from elastiq.policies import Decision, Option, Situation
-from elastiq.worth import CELLS, CHANCES, LONGEST, Values, Worth
+from elastiq.values import CELLS, CHANCES, LONGEST, ROW, Values
+from elastiq.worth import Worth
 
 TYPICAL = float(CHANCES[0])
 LIKELY = float(CHANCES[0] + CHANCES[1])
@@ -20,7 +21,7 @@ SHORTEST, LONGEST_GIVEN = 1e-6, 1e6  # seconds
 GIVEN_STEP = 0.2  # of the logarithm of the time given: such times are alike
 PLANS = 256  # kept
 ALONE = 0.5  # of the reasons to stay at a point, where nobody waits behind
-FAR_OFF = 6  # steps between situations: what was found for one misleads in the other
+FAR_OFF = 12  # between situations: what was found for one misleads in the other
 NONE_FITS = -1
 WORDS = "worth most to all: {:.1f} ms left, {} behind, one arriving every {:.2f} ms"
 LATE = "the fastest: none is in time within {:.1f} ms"
@@ -33,8 +34,8 @@ FAR = 0.05  # below the share to be in time: it is out of reach, and right answe
 NEAR = 0.9  # of the watts that may be spent: from here on, energy has a price
 PRICE = 4.0  # in right answers, of the costliest above the cheapest, where all of them are spent
 # Of an option: its index; its score if in time surely, likely or typically; by how much it is more
-# a second between these; its p50, p90 and p99; its mean in cells; how many it takes; and by how
-# much energy a run is above the cheapest, as a share of the costliest's.
+# a second between these; its p50, p90 and p99; its mean in cells, from where its row begins; how
+# many it takes; and by how much energy a run is above the cheapest, as a share of the costliest's.
 _Known = tuple[int, float, float, float, float, float, float, float, float, int, int, float]
 # Options, time given, time between arrivals and how many come soon, what a shift costs.
 _Key = tuple[int, int, float | None, float, float]
@@ -230,7 +231,7 @@ class _Costs:
                 option.typical,
                 option.likely,
                 option.worst,
-                round(min(CELLS, option.mean * cells)),
+                index * ROW + round(min(CELLS, option.mean * cells)),
                 option.takes,
                 extra[index],
             )
@@ -310,7 +311,7 @@ class _Plan:
                 within, done, worth = left_there, there, 0.0
             if typical > within:
                 continue
-            worth += after[index][run + done] - price * more
+            worth += after[run + done] - price * more
             if worst <= within:
                 worth += surely
             elif nine <= within:
@@ -321,7 +322,8 @@ class _Plan:
                 best, highest = index, worth
         refuses = False
         if behind is not None and current is not None:
-            refuses = self._values.waiting[current][int(min(most, waited * cells))] > highest
+            cell = current * ROW + int(min(most, waited * cells))
+            refuses = self._values.waiting[cell] > highest
         return best, refuses
 
     def _best_pack(
@@ -367,10 +369,10 @@ class _Plan:
                 elif typical <= within:
                     worth += maybe + steeper * (within - typical)
             if gone == count:
-                worth += alone[index][run + int(min(CELLS, late * cells))]
+                worth += alone[run + int(min(CELLS, late * cells))]
             else:
                 waited = self._as_if(max(0.0, given - lefts[gone]), count - gone - 1) + late
-                worth += values.waiting[index][run + int(min(CELLS, waited * cells))]
+                worth += values.waiting[run + int(min(CELLS, waited * cells))]
             if worth > highest:
                 best, highest = index, worth
         return best

@@ -15,6 +15,7 @@ from elastiq.latency import Latency, LatencyTable, Row
 from elastiq.outcomes import IN_TIME, REFUSED, summarize
 from elastiq.policies import policy
 from elastiq.rehearsal import Beside
+from elastiq.service import TRIED
 from elastiq.simulation import FURTHER, quantile, scene, simulate
 
 COSTS = {"small": 0.001, "middle": 0.002, "large": 0.004}
@@ -116,6 +117,16 @@ def test_a_device_too_cold_to_be_in_time_is_warmed_by_those_who_come(points, kin
     made = scene(bursts.ravel(), 0.003, IDLE, beside=Beside(waking=0.003, after=0.0))
     found = report(points, steady(), made, kind, **options)
     assert 0.75 < found.in_time / found.requests < 14.5 / 15
+
+
+@pytest.mark.parametrize("times", [1.1, 2.0, 10.0])
+def test_what_would_take_much_less_than_it_does_is_tried_the_more_rarely(points, times):
+    every, run = 0.0005, COSTS["small"]
+    made = scene(every * np.arange(4000), run / times, IDLE, beside=NONE)
+    outcomes = simulate(points, steady(), policy("utility"), made)
+    ran = sum(outcome.state != REFUSED for outcome in outcomes)
+    expected = 4000 * every / (TRIED * times**2 * run)
+    assert 0.7 * expected <= ran <= expected + 1
 
 
 def test_those_answered_together_are_so_at_once_and_hold_up_the_next_run_little_more(make):

@@ -9,22 +9,32 @@ import pytest
 
 from elastiq.policies import Situation, policy
 from elastiq.rhythm import AT_RANDOM
-from elastiq.worth import (
-    ALIKE,
+from elastiq.values import (
     CELLS,
     CHANCES,
-    FORESIGHT,
     LONGEST,
-    SOON_STEP,
+    ROW,
     STATES,
-    STEP,
     WAITS,
-    WANTED,
-    Worth,
     _moves_of_many,
     _served,
     _waits_after,
     solve,
+)
+from elastiq.worth import (
+    ALIKE,
+    CLOSE,
+    FORESIGHT,
+    KEPT,
+    OFTEN_APART,
+    RARE_APART,
+    SLOW_APART,
+    SOON_STEP,
+    STEP,
+    WANTED,
+    Key,
+    Worth,
+    _Atlas,
 )
 
 GIVEN = 5.0
@@ -80,13 +90,18 @@ def test_who_knows_of_clumps_or_a_beat_does_better(make, evenness, soon, takes):
     assert ours > blind
 
 
+def rows(cells):
+    """One for each point."""
+    return np.reshape(cells, (-1, ROW))
+
+
 @pytest.mark.parametrize("takes", [1, 4])
 def test_a_longer_wait_is_never_worth_more(make, takes):
     options = make.options((1.0, 0.6, takes), (2.0, 0.9))
     for rarity in (0.1, 0.3, 1.0):
         values = solve(options, GIVEN, rarity, 0.0)
-        for row in (*values.waiting, *values.alone(0.0)):
-            assert all(later <= earlier + 1e-9 for earlier, later in pairwise(row))
+        for row in (*rows(values.waiting), *rows(values.alone(0.0))):
+            assert all(later <= earlier + 1e-9 for earlier, later in pairwise(row.tolist()))
 
 
 @pytest.mark.parametrize("takes", [1, 4])
@@ -97,19 +112,21 @@ def test_who_heard_nobody_for_long_expects_a_clump_to_be_over_and_a_beat_to_go_o
         for soon in (AT_RANDOM + 0.3, AT_RANDOM, AT_RANDOM - 0.3)
     )
     cell = CELLS // 4  # a run as long as some of the gaps
+    assert random.alone(0.0) == pytest.approx(random.alone(0.3), abs=0.01)
     for option in range(len(options)):
-        just, long = (clumps.alone(silence)[option][cell] for silence in (0.0, 0.3))
+        just, long = (rows(clumps.alone(silence))[option][cell] for silence in (0.0, 0.3))
         assert just < long
-        assert random.alone(0.0)[option] == pytest.approx(random.alone(0.3)[option], abs=0.01)
-        just, long = (beat.alone(silence)[option][cell] for silence in (0.0, 0.3))
+        just, long = (rows(beat.alone(silence))[option][cell] for silence in (0.0, 0.3))
         assert just > long
 
 
 def test_a_shift_makes_it_worth_to_be_at_the_right_point(make):
     options = make.options((1.0, 0.6), (1.1, 0.9))
     free, dear = solve(options, GIVEN, 0.3, 0.0), solve(options, GIVEN, 0.3, 1.0)
-    assert free.waiting[0] == pytest.approx(free.waiting[1])
-    assert dear.waiting[1][0] > dear.waiting[0][0]
+    same, one = rows(free.waiting)
+    assert one == pytest.approx(same)
+    fast, slow = rows(dear.waiting)
+    assert slow[0] > fast[0]
 
 
 def known(worth, *situation):
@@ -138,10 +155,11 @@ def test_like_situations_are_solved_once(make):
 def test_a_situation_that_is_nearly_alike_is_no_new_one(make):
     worth, options = Worth(), make.options((1.0, 0.6), (2.0, 0.9))
     first, _ = worth(options, GIVEN, 1.0, 0.0)
-    assert worth(options, GIVEN, exp(ALIKE * STEP), 0.0) == (first, ALIKE)
-    assert worth._wanted == {}
-    assert worth(options, GIVEN, exp(STEP), 0.0, AT_RANDOM + SOON_STEP) == (first, 2)
-    assert worth(options, GIVEN, exp((ALIKE + 2) * STEP), 0.0) == (first, ALIKE + 2)
+    assert worth(options, GIVEN, exp(STEP), 0.0) == (first, RARE_APART)
+    assert RARE_APART <= ALIKE and worth._wanted == {}
+    both = worth(options, GIVEN, exp(STEP), 0.0, AT_RANDOM + SOON_STEP)
+    assert both == (first, RARE_APART + OFTEN_APART)
+    assert worth(options, GIVEN, exp(3 * STEP), 0.0) == (first, 3 * RARE_APART)
     assert len(worth._wanted) == 2
 
 
@@ -182,14 +200,30 @@ def test_what_was_asked_for_last_is_found_first(make):
         assert len(worth._wanted) <= WANTED
 
 
-def test_a_burst_of_any_pace_is_thought_of_before_it_comes(make):
+def test_what_may_come_is_thought_of_before(make):
+    """A burst of any pace, a slower device, and clumps."""
     worth, options = Worth(), make.options((1.0, 0.6), (2.0, 0.9))
     known(worth, options, GIVEN, 100.0, 0.0)
-    for pace in np.geomspace(1e-3, 100.0, 50):
-        assert worth(options, GIVEN, float(pace), 0.0)[1] <= FORESIGHT // 2
-    assert len(worth._solved) < 10
-    while worth.pending:
-        worth.think()  # and then it is at rest
+    found = worth.found
+    near = FORESIGHT // 2 * RARE_APART
+    for pace in np.geomspace(1e-3, 100.0, 50).tolist():
+        assert worth(options, GIVEN, pace, 0.0)[1] <= CLOSE
+        for slower in (0.6, 1.6, 2.0, 3.5):
+            others = tuple(option._replace(mean=slower * option.mean) for option in options)
+            assert worth(others, GIVEN, pace, 0.0)[1] <= near + 2 * SLOW_APART
+        often = AT_RANDOM + 2 * SOON_STEP
+        assert worth(options, GIVEN, pace, 0.0, often)[1] <= near + 2 * OFTEN_APART
+    assert found < KEPT / 4
+
+
+def test_of_what_was_found_the_oldest_makes_room(make):
+    atlas, values = _Atlas(), solve(make.options((1.0, 0.6), (2.0, 0.9)), GIVEN, 1.0, 0.0)
+    keys = [Key((0.6, 0.9), (1, 1), 0, 0, rare, 0, 0) for rare in range(KEPT + 3)]
+    for key in keys:
+        atlas.keep(key, values)
+        atlas.keep(key, values)
+    away = [atlas.nearest(key)[1] // RARE_APART for key in keys]
+    assert away == [3, 2, 1, *[0] * KEPT]
 
 
 def test_other_scores_are_another_situation_and_other_points_quite_another(make):

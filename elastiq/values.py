@@ -1,0 +1,210 @@
+"""What requests yet to come are worth to a server, by how long the first of them has waited.
+
+One server, first come first served, arrivals as uneven as they are: at the end of each run, all
+that matters is how long the next request has waited (which tells how many wait behind it), and
+which point ran. The points form a Markov decision process over both; its value tells what the time
+that a run takes would have earned, and what a change of points costs those who come after it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+
+from elastiq import gaps
+from elastiq.policies import Option
+from elastiq.rhythm import AT_RANDOM
+
+CHANCES = np.array((0.5, 0.4, 0.1))  # of a run up to the p50, the p90, and longer
+# How far above the p50, or the p90, such runs lie on average: of the way to the p90, or the p99,
+# where the longer of them are distributed exponentially.
+LIKELY_MEAN, WORST_MEAN = 0.371, 0.39
+HORIZON = 0.99  # what the next request counts, beside this one: about a hundred of them matter
+LONGEST = 1.5  # waits that are looked at: when the one behind is lost, others wait behind it
+STATES = 18
+CELLS = 180  # of `LONGEST`, for looking up what was found
+ROW = 2 * CELLS + 1  # cells of a point
+ROUNDS = 200
+TURNS = 3  # of these in a step
+SILENCES = (0.0, 0.03, 0.1, 0.3, 1.0)  # since somebody came, as shares of the time that is given
+BETWEEN = (0.015, 0.06, 0.18, 0.6)  # these: from where on the next is nearer
+UNHEARD_OF = 1e-6  # how likely such a silence is: it says nothing
+ENOUGH = 1e-3  # of a right answer: values so near to each other will do
+
+WAITS = np.linspace(0.0, LONGEST, STATES + 1)
+SOONER = np.minimum(0.0, (WAITS[1:] + WAITS[:-1]) / 2 - WAITS[:, None])
+TO_CELLS = np.array(  # from values by wait to values by cell
+    [np.interp(np.arange(ROW) * LONGEST / CELLS, WAITS, one) for one in np.eye(STATES + 1)]
+)
+
+
+@dataclass(frozen=True)
+class Values:
+    """What follows a run of a point is worth, by cells of time up to twice `LONGEST`; the last
+    half are alike.
+
+    One point's `ROW` after the other's, as plain numbers: a look at one must cost next to nothing,
+    and hundreds of situations are kept.
+    """
+
+    waiting: array[float]  # by the wait of the next request at the end of the run
+    # By the time the run takes, where nobody waits at its beginning, since one of `SILENCES`.
+    arriving: list[array[float]]
+    each: float  # what a request is worth on average
+    states: np.ndarray  # the same by the point that ran last and by wait, to begin the next from
+
+    def alone(self, silence: float) -> array[float]:
+        """By the time the run takes, where nobody waits, and nobody came for so long."""
+        return self.arriving[bisect(BETWEEN, silence)]
+
+
+Solving = Generator[None, None, Values]
+
+
+def by_cell(states: np.ndarray) -> array[float]:
+    """Values by point and wait, one cell after the other."""
+    return array("f", (states @ TO_CELLS).astype(np.float32).tobytes())
+
+
+def solve(
+    options: tuple[Option, ...],
+    given: float,
+    rarity: float,
+    shift: float,
+    soon: float = AT_RANDOM,
+    begin: np.ndarray | None = None,
+) -> Values:
+    """All steps at once."""
+    return last(steps(options, given, rarity, shift, soon, begin))
+
+
+def last(solving: Solving) -> Values:
+    """What comes of all its steps."""
+    while True:
+        try:
+            next(solving)
+        except StopIteration as end:
+            return end.value
+
+
+def steps(
+    options: tuple[Option, ...],
+    given: float,
+    rarity: float,
+    shift: float,
+    soon: float = AT_RANDOM,
+    begin: np.ndarray | None = None,
+) -> Solving:
+    """Value iteration, with refusing a request as one more choice, from the values of another
+    situation if there are any; in steps that take a tenth of a millisecond to one, and the first of
+    their kind two.
+
+    `rarity` is the mean time between arrivals as a share of the time that requests are given,
+    `shift` what a change of points costs as a share of an average run, and `soon` the share of
+    arrivals that come soon after another.
+    """
+    evenness = gaps.evenness(soon)
+    runs = np.array([_lengths(option) for option in options]) / given
+    shifting = shift * sum(option.mean for option in options) / len(options) / given
+    # By whether the point ran last, by point, by length of the run, and by wait of the request.
+    done = WAITS + runs[..., None] + np.array((0.0, shifting))[:, None, None, None]
+    scores = np.array([option.score for option in options])
+    earned = scores[:, None] * (CHANCES @ (done <= 1.0))
+    # The wait of the next is what this one waited and took, less the time between their arrivals.
+    next_waits = _waits_after(rarity, evenness)
+    ends = np.minimum(done * (STATES / LONGEST), STATES)
+    near = np.maximum(0.0, 1.0 - np.abs(ends[..., None] - np.arange(STATES + 1)))
+    moves = np.einsum("sacwv,c->sawv", near, CHANCES)
+    moves = moves @ next_waits
+    for takes in {option.takes for option in options} - {1}:
+        yield
+        alike = [place for place, option in enumerate(options) if option.takes == takes]
+        # Counted by the request and not by the run: a run that answers two is gone through as
+        # one that answers one, and leaves all as it is every other time.
+        part = (1.0 / _served(takes, rarity, evenness))[:, None]
+        many = _moves_of_many(takes, done[:, alike], rarity, evenness)
+        moves[:, alike] = part * many + (1.0 - part) * np.eye(STATES + 1)
+    # By the point that ran last, and by wait.
+    value = np.zeros((len(options), STATES + 1)) if begin is None else begin
+    for turn in range(ROUNDS):
+        if turn % TURNS == 0:
+            yield
+        same, other = earned + HORIZON * (moves @ value[..., None])[..., 0]
+        refused = HORIZON * value @ next_waits.T
+        better = np.maximum(np.maximum(same, refused), other.max(axis=0))
+        # Only differences count, and they are found long before the values are.
+        gained = better - value
+        value = better
+        if gained.max() - gained.min() < ENOUGH:
+            break
+    arriving = []
+    for silence in SILENCES:
+        yield
+        after = _waits_after(rarity, evenness, silence)
+        arriving.append(by_cell(HORIZON * value @ after.T))
+    return Values(
+        by_cell(HORIZON * value),
+        arriving,
+        float((gained + (1.0 - HORIZON) * (value - gained)).mean()),
+        value,
+    )
+
+
+def _lengths(option: Option) -> tuple[float, float, float]:
+    """What runs take on average, by how likely they are."""
+    _, _, typical, likely, worst, *_ = option
+    return (
+        typical,
+        typical + LIKELY_MEAN * (likely - typical),
+        likely + WORST_MEAN * (worst - likely),
+    )
+
+
+def _served(takes: int, rarity: float, evenness: float = 1.0) -> np.ndarray:
+    """How many requests a run answers on average, by how long the first of them has waited."""
+    return np.full_like(WAITS, takes) - np.sum(
+        [gaps.later(WAITS, rarity, evenness, count) for count in range(1, takes)], axis=0
+    )
+
+
+def _moves_of_many(
+    takes: int, done: np.ndarray, rarity: float, evenness: float = 1.0
+) -> np.ndarray:
+    """How likely the next request has waited so long, after a run that took several.
+
+    `done` is how long the first of them has waited at its end, by shift, point, length of the run,
+    and how long it had at its beginning. Whoever came as the one too many before that is next; else
+    whoever comes first after it.
+    """
+    middles = (WAITS[1:] + WAITS[:-1]) / 2
+    begun = WAITS[:, None]
+    gap = np.maximum(0.0, done[..., None] - middles)
+    # Those of whom none comes between the beginning and the end: the first was alone, or else the
+    # last before came just then.
+    alone = gaps.later(begun, rarity, evenness)
+    since = gaps.later(np.maximum(0.0, gap - begun), rarity, evenness)
+    fewer = gaps.later(begun, rarity, evenness, takes)
+    at_most = np.ones((*done.shape, STATES + 2))
+    at_most[..., 0] = 0.0
+    at_most[..., 1:-1] = np.where(
+        gap <= begun,
+        gaps.later(gap, rarity, evenness, takes),
+        gaps.later(gap, rarity, evenness) + (fewer - alone) * since,
+    )
+    return np.einsum("sacwv,c->sawv", np.diff(at_most), CHANCES)
+
+
+def _waits_after(rarity: float, evenness: float = 1.0, silence: float = 0.0) -> np.ndarray:
+    """How likely the next request has waited so long after such a time, where nobody had come for
+    a while before that, since the first."""
+    at_most = np.ones((STATES + 1, STATES + 2))
+    at_most[:, 0] = 0.0
+    yet = float(gaps.later(np.array(silence), rarity, evenness))
+    if yet < UNHEARD_OF:
+        silence, yet = 0.0, 1.0
+    at_most[:, 1:-1] = gaps.later(silence - SOONER, rarity, evenness) / yet
+    return np.diff(at_most)

@@ -27,8 +27,8 @@ WORDS = "worth most to all: {:.1f} ms left, {} behind, one arriving every {:.2f}
 LATE = "the fastest: none is in time within {:.1f} ms"
 GIVEN_UP = "refused: too unlikely in {:.1f} ms, and {} behind have better chances"
 
-MERIT = 3.0  # in right answers: what it is worth at most to be in time at all,
-STEPS = 4  # in so many steps
+MERIT = 6.0  # in right answers: what it is worth at most to be in time at all,
+STEPS = 8  # in so many steps
 FAR = 0.05  # below the share to be in time: it is out of reach, and right answers are what counts
 
 NEAR = 0.9  # of the watts that may be spent: from here on, energy has a price

@@ -38,9 +38,9 @@ def test_the_share_is_of_requests_lately():
 
 def test_a_share_that_can_be_held_is_held_for_some_accuracy(make):
     seeds = range(1, 9)
-    plain, right = np.mean([played(make, 190, 3.0, seed) for seed in seeds], axis=0)
+    plain, right = np.mean([played(make, 200, 3.0, seed) for seed in seeds], axis=0)
     told, less_right = np.mean(
-        [played(make, 190, 3.0, seed, in_time=0.99) for seed in seeds], axis=0
+        [played(make, 200, 3.0, seed, in_time=0.99) for seed in seeds], axis=0
     )
     assert plain < 0.99 < told
     assert right - 0.05 < less_right < right

@@ -82,7 +82,7 @@ def test_where_most_are_lost_anyway_it_loses_little(make):
 @pytest.mark.parametrize("takes", [1, 4])
 def test_who_knows_of_clumps_or_a_beat_does_better(make, evenness, soon, takes):
     options = tuple(option._replace(takes=takes) for option in make.options(*POINTS))
-    pace = 1.4 / takes
+    pace = 2.0 / takes
     ours, blind = (
         serve(options, policy("utility"), pace, 4000, evenness, known)
         for known in (soon, AT_RANDOM)

@@ -69,8 +69,7 @@ class Worth:
         self.found = 0  # situations so far
         self._atlas = _Atlas()
         self._wanted: dict[Key, Solving] = {}
-        self._points = _Points(())
-        self._asked: tuple[Key, tuple[Option, ...], float] | None = None
+        self._asked: _Asked | None = None
         self._ahead: Iterator[tuple[Key, int]] = iter(())  # what may come of a situation,
         self._from: Key | None = None  # of this one
         self._foreseen: Key | None = None  # from there, nothing is left to find
@@ -87,25 +86,26 @@ class Worth:
 
         `pace` is the mean time between arrivals, of which a share come `soon` after another.
         """
-        if self._points.options is not options:
-            self._points = _Points(options)
-        key = self._points.key(given, pace, shifting, soon)
-        self._asked = key, options, given
+        before = self._asked
+        points = before.points if before and before.points.options is options else _Points(options)
+        key = points.key(given, pace, shifting, soon)
+        self._asked = asked = _Asked(key, points, given)
         near, away = self._atlas.close(key)
         if near is None:
             near, away = key, 0
-            self._keep(key, last(self._solving(key, options, given)))
+            self._keep(key, last(asked.solving(key)))
         values = self._atlas[near]
         if away > ALIKE and key not in self._wanted:
             while len(self._wanted) >= WANTED:
                 self._wanted.pop(next(iter(self._wanted)))
-            self._wanted[key] = self._solving(key, options, given, values)
+            self._wanted[key] = asked.solving(key, values)
         return values, away
 
     @property
     def pending(self) -> bool:
         """Whether anything may be left to find."""
-        return bool(self._wanted) or (self._asked is not None and self._asked[0] != self._foreseen)
+        asked = self._asked
+        return bool(self._wanted) or (asked is not None and asked.key != self._foreseen)
 
     def think(self) -> None:
         """One step more of what was put off last, or else of what may come."""
@@ -121,31 +121,17 @@ class Worth:
 
     def _foresee(self) -> None:
         """Ask for the next of what may come of the last situation, unless it is known well."""
-        if self._asked is None:
+        if (asked := self._asked) is None:
             return
-        key, options, given = self._asked
-        if key != self._from:
-            self._from, self._ahead = key, _ahead(key)
+        if asked.key != self._from:
+            self._from, self._ahead = asked.key, _ahead(asked.key)
         if (foreseen := next(self._ahead, None)) is None:
-            self._foreseen = key
+            self._foreseen = asked.key
             return
-        other, enough = foreseen
-        near, away = self._atlas.nearest(other)
+        key, enough = foreseen
+        near, away = self._atlas.nearest(key)
         if near is not None and away > enough:
-            self._wanted[other] = self._solving(other, options, given, self._atlas[near])
-
-    def _solving(
-        self, key: Key, options: tuple[Option, ...], given: float, near: Values | None = None
-    ) -> Solving:
-        # The costs are those of the options that came first; the pace varies too much for that.
-        return steps(
-            options,
-            given * exp(STEP * (self._points.slow(given) - key.slow)),
-            exp(STEP * key.rare),
-            SHIFT_STEP * key.shift,
-            AT_RANDOM + SOON_STEP * key.often,
-            None if near is None else near.states,
-        )
+            self._wanted[key] = asked.solving(key, self._atlas[near])
 
     def _keep(self, key: Key, found: Values) -> None:
         self._atlas.keep(key, found)
@@ -153,11 +139,11 @@ class Worth:
 
 
 class _Points:
-    """What options are, apart from requests."""
+    """Options, and what they are apart from requests."""
 
     def __init__(self, options: tuple[Option, ...]) -> None:
         self.options = options
-        means = [option.mean for option in options] or [1.0]
+        means = [option.mean for option in options]
         self._scores = tuple(option.score for option in options)
         self._takes = tuple(option.takes for option in options)
         self._cost, self._mean = sum(means), sum(means) / len(means)
@@ -177,6 +163,29 @@ class _Points:
             _level(min(RAREST, max(FASTEST, pace / given))),
             round((soon - AT_RANDOM) / SOON_STEP),
             round(shifting / self._mean / SHIFT_STEP),
+        )
+
+
+class _Asked(NamedTuple):
+    """A situation that was asked for."""
+
+    key: Key
+    points: _Points
+    given: float
+
+    def solving(self, key: Key, near: Values | None = None) -> Solving:
+        """To find what another is worth, that differs in how fast and how evenly requests come, and
+        in how slow the device is; from the values of one that is known.
+
+        Points cost what they do just now, and not what the step says; the pace is the step's.
+        """
+        return steps(
+            self.points.options,
+            self.given * exp(STEP * (self.key.slow - key.slow)),
+            exp(STEP * key.rare),
+            SHIFT_STEP * key.shift,
+            AT_RANDOM + SOON_STEP * key.often,
+            None if near is None else near.states,
         )
 
 

@@ -17,6 +17,7 @@ from elastiq.sessions import Sessions
 from elastiq.thoughts import Thoughts
 
 TRIED = 3.0  # times as long as a run takes: after so long without one, odds are defied
+WRONG = 4.0  # times too long a prediction may be: beyond, they are defied the more rarely
 
 
 class Service:
@@ -170,8 +171,8 @@ class Service:
 
         Where nothing has run for a while, such a request runs all the same. A prediction may be
         wrong, and only a run can show it; and the longer a device rests, the colder its caches, the
-        slower its next run, and the more it would refuse. The further a prediction would have to be
-        wrong, the longer that while is: nobody should wait for what is out of the question.
+        slower its next run, and the more it would refuse. Where a prediction would have to be more
+        wrong than any is, that while is longer: nobody should wait for what is out of the question.
         """
         if request.expires is None:
             return False
@@ -180,7 +181,7 @@ class Service:
             return False
         if left <= 0.0:
             return True
-        odds = max(1.0, needed / left)
+        odds = max(1.0, needed / (WRONG * left))
         return now - self._last_run < TRIED * odds * odds * needed
 
 

@@ -16,7 +16,8 @@ from elastiq.dispatcher import Dispatcher
 log = logging.getLogger(__name__)
 
 SHARE = 0.01  # of all time may go into thoughts,
-MUSED = 0.2  # seconds at once: all that may come of the first situations it meets
+MUSED = 0.02  # seconds at once,
+AT_FIRST = 0.2  # and so many more, once: then there is all to find
 HURRY = 2e-4  # seconds before a run whose choice would be a bad one,
 PART = 0.1  # or such a part of the run, if that is more
 
@@ -27,12 +28,13 @@ class Thoughts:
     def __init__(self, dispatcher: Dispatcher, clock: Callable[[], float]) -> None:
         self._dispatcher = dispatcher
         self._clock = clock
+        self._first = AT_FIRST  # seconds left of these
         self._from = -inf  # a moment: all it may think since then, it did
 
     @property
     def due(self) -> bool:
         """Whether there are any, and time for them."""
-        return self._from <= self._clock() and self._pending
+        return (self._first > 0.0 or self._from <= self._clock()) and self._pending
 
     def think(self) -> None:
         """Let the policy work ahead, for a moment, if it has not had its share of the time."""
@@ -40,8 +42,11 @@ class Thoughts:
         if not self.due:
             return
         self._think()
-        since = max(self._from, begun - MUSED / SHARE)
-        self._from = since + (self._clock() - begun) / SHARE
+        took = self._clock() - begun
+        if self._first > 0.0:
+            self._first -= took
+        else:
+            self._from = max(self._from, begun - MUSED / SHARE) + took / SHARE
 
     def hurry(self, choice: Choice) -> float | None:
         """Let it work on what this choice lacks, whoever waits; the seconds that it took, or None

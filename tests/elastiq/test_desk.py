@@ -10,7 +10,7 @@ from elastiq.desk import BETWEEN, Desk
 from elastiq.dispatcher import Dispatcher
 from elastiq.errors import ElastiqError
 from elastiq.policies import Decision
-from elastiq.thoughts import HURRY, MUSED, SHARE
+from elastiq.thoughts import AT_FIRST, HURRY, MUSED, SHARE
 
 
 def request(number):
@@ -36,6 +36,8 @@ def test_to_think_takes_its_share_of_the_time_and_no_more(make):
         return sum(took)
 
     mused = MUSED / (1.0 - SHARE)  # for time goes by meanwhile
+    assert until_tired() == pytest.approx(AT_FIRST + mused, abs=0.0021)
+    clock.now += 1000.0
     assert until_tired() == pytest.approx(mused, abs=0.0011)  # after any idle time
     for _ in range(3):
         clock.now += 1.0

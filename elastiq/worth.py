@@ -27,7 +27,7 @@ WANTED = 4  # that are put off
 # values of one for those of the other, in quarters of a right answer in a hundred.
 SLOW_APART, SPREAD_APART, RARE_APART, OFTEN_APART, SHIFT_APART = APART = 4, 2, 2, 2, 1
 SCORES_APART = 6  # where points have other scores
-UNLIKE = 10_000  # other points
+UNLIKE = 10**9  # other points
 ALIKE = 2  # so near, situations are one: what is learnt moves by as much while runs go on
 CLOSE = 8  # so near, to look for what is nearer takes longer than it is worth
 REGION = 2  # steps, of what is looked for by its place
@@ -189,12 +189,15 @@ class _Asked(NamedTuple):
         )
 
 
+_Region = tuple[tuple[float, ...], tuple[int, ...], int, int]
+
+
 class _Atlas:
     """The values of situations, and which lies next to another."""
 
     def __init__(self) -> None:
         self._values: dict[Key, Values] = {}
-        self._regions: dict[tuple[tuple[int, ...], int, int], Key] = {}  # what was found there last
+        self._regions: dict[_Region, Key] = {}  # what was found there last
         self._keys: list[Key] = []
         self._places = np.empty((0, len(APART)))
         self._kinds = np.empty((0, 2), np.int64)
@@ -241,13 +244,13 @@ class _Atlas:
         self._regions[_region(key)] = key
 
 
-def _region(key: Key) -> tuple[tuple[int, ...], int, int]:
-    """About where it lies."""
-    return key.takes, key.slow // REGION, key.rare // REGION
+def _region(key: Key) -> _Region:
+    """About where it lies, among others of its kind."""
+    return key.scores, key.takes, key.slow // REGION, key.rare // REGION
 
 
 def _place(key: Key) -> tuple[list[int], list[int]]:
-    """Where it lies among others of its kind."""
+    """Where exactly it lies, and its kind."""
     scores, takes, *place = key
     return place, [hash(scores), hash(takes)]
 

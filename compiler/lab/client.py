@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import distributed
+from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from compiler.answering import Answering, Manner, Way
@@ -191,7 +192,7 @@ class Lab:
                     f"every worker died that tried to {label_of(future.key)}. Look at what they "
                     "print, and run the same command to go on."
                 ) from e
-            except distributed.client.FutureCancelledError as e:
+            except (distributed.client.FutureCancelledError, CommClosedError) as e:
                 raise Unavailable("the lab was lost. Run the same command to go on.") from e
 
     def _staffed(self, resources: Sequence[str]) -> bool:

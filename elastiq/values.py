@@ -70,18 +70,6 @@ def by_cell(states: np.ndarray) -> array[float]:
     return array("f", (states @ TO_CELLS).astype(np.float32).tobytes())
 
 
-def solve(
-    options: tuple[Option, ...],
-    given: float,
-    rarity: float,
-    shift: float,
-    soon: float = AT_RANDOM,
-    begin: np.ndarray | None = None,
-) -> Values:
-    """All steps at once."""
-    return last(steps(options, given, rarity, shift, soon, begin))
-
-
 def last(solving: Solving) -> Values:
     """What comes of all its steps."""
     while True:

@@ -18,10 +18,9 @@ The step to four times the rate at the end is simulated, too, and there a policy
 milliseconds and not half of one, so that what Python and cold caches add hardly counts, and a
 sender that is a millisecond late is not a third of a deadline late. Its points take one request.
 
-Two bounds are given. One knows all arrivals and every run's time beforehand: it picks who will be
-short, which nobody can see coming. The even one knows all arrivals, and each run takes the average.
-In simulated scenes `utility` takes part a second time, told to answer 99 % in time where it can.
-Effective accuracy is the share of all requests that were answered rightly in time.
+The bound is the most that anybody could earn who knew all arrivals beforehand, and by what law runs
+take their time. In simulated scenes `utility` takes part a second time, told to answer 99 % in time
+where it can. Effective accuracy is the share of all requests that were answered rightly in time.
 `docs/replay.md` says more; `results/dispatch-scenes.json` has every contender in every scene.
 """
 
@@ -46,14 +45,14 @@ from compiler.passes.profile import levels, profile
 from compiler.plan import plan
 from compiler.progress import Progress
 from compiler.store import Store
-from elastiq import bound, contest
+from elastiq import contest
 from elastiq.bundle import Bundle
 from elastiq.contest import Contest
 from elastiq.hog import Hog
 from elastiq.outcomes import IN_TIME, Report
 from elastiq.policies import policy
 from elastiq.rehearsal import Beside, rehearse
-from elastiq.simulation import BESIDE, Scene, quantile, scene, simulate
+from elastiq.simulation import BESIDE, Scene, simulate
 from elastiq.traffic import Traffic
 
 REQUESTS = 2000  # of a simulated scene
@@ -151,19 +150,11 @@ def build(path: Path, settings: dict[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
-class Played:
-    """A simulated contest, and the even bound beside its own."""
-
-    contest: Contest
-    even: float
-
-
-@dataclass(frozen=True)
 class Sent:
     """Contests that were held for real, and what a simulation makes of the same."""
 
     real: dict[Kind, Contest]
-    same: dict[Kind, Played]
+    same: dict[Kind, Contest]
 
     @classmethod
     def of(cls, path: Path, seconds: float) -> Sent:
@@ -180,7 +171,7 @@ class Sent:
         return [figure for kind in self.real for figure in self._figures(f"{title}, {kind}", kind)]
 
     def _figures(self, name: str, kind: Kind) -> list[Figure]:
-        found, table = self.real[kind], self.same[kind].contest
+        found, table = self.real[kind], self.same[kind]
         ours = found.of(OURS)
         apart = {
             r.name: 100 * abs(r.attainment - table.of(r.name).attainment) for r in found.reports
@@ -201,36 +192,17 @@ class Sent:
         return figures
 
 
-def simulated(path: Path, kind: Kind, beside: Beside, seconds: float | None = None) -> Played:
+def simulated(path: Path, kind: Kind, beside: Beside, seconds: float | None = None) -> Contest:
     with elastiq.open(path) as bundle:
-        traffic = kind.traffic(bundle, seconds)
-        found = contest.simulated(bundle, (*NAMES, PROMPT), traffic, beside)
-        made = scene(traffic.moments(), traffic.deadline, traffic.hog, traffic.seed, beside)
-        return Played(found, _even(bundle, made))
+        return contest.simulated(bundle, (*NAMES, PROMPT), kind.traffic(bundle, seconds), beside)
 
 
-def _even(bundle: Bundle, made: Scene) -> float:
-    """The bound where every run takes its point's average, as draws have it."""
-    points = bundle.manifest.points
-    shares = (np.arange(400) + 0.5) / 400
-    level = made.hog.at(0.0)
-    costs = [bundle.table.of(point, level) for point in points]
-    means = [np.mean([quantile(cost, share) for share in shares]) for cost in costs]
-    runs = np.tile([made.beside.took(mean) for mean in means], (len(made.moments), 1))
-    scores, takes = [point.score for point in points], [point.takes for point in points]
-    most = bound.best(made.moments, made.deadline, runs, scores, takes, made.beside.after)
-    return most / len(made.moments)
-
-
-def _simulated(grid: dict[Kind, Played]) -> list[Figure]:
+def _simulated(grid: dict[Kind, Contest]) -> list[Figure]:
     figures = []
-    for kind, played in grid.items():
-        found = played.contest
-        ours = found.of(OURS).effective_accuracy
+    for kind, found in grid.items():
         name = f"simulated, {kind}"
         figures += [
             at_least(f"{name}: share of the bound", _share(found), 0.97, ""),
-            Figure(f"{name}: share of the even bound", ours / played.even, ""),
             at_least(f"{name}: ahead of slackfit by", _ahead(found, "slackfit"), 0.0, "points"),
             Figure(f"{name}: ahead of the best fixed by", _ahead(found), "points"),
         ]
@@ -283,20 +255,19 @@ def _step(bundle: Bundle) -> list[Figure]:
     ]
 
 
-def _keep(wide: Sent, real: Sent, grid: dict[Kind, Played]) -> None:
+def _keep(wide: Sent, real: Sent, grid: dict[Kind, Contest]) -> None:
     """Every contender in every scene, for who wants to know more than the page tells."""
-    rows = [{"wide": True, **_row(kind, found, None)} for kind, found in wide.real.items()]
-    rows += [_row(kind, found, None) for kind, found in real.real.items()]
-    rows += [_row(kind, played.contest, played.even) for kind, played in grid.items()]
+    rows = [{"wide": True, **_row(kind, found)} for kind, found in wide.real.items()]
+    rows += [_row(kind, found) for kind, found in real.real.items()]
+    rows += [_row(kind, found) for kind, found in grid.items()]
     (RESULTS / "dispatch-scenes.json").write_text(json.dumps(rows, indent=0) + "\n")
 
 
-def _row(kind: Kind, found: Contest, even: float | None) -> dict[str, Any]:
+def _row(kind: Kind, found: Contest) -> dict[str, Any]:
     return {
         **asdict(kind),
         "simulated": found.simulated,
         "bound": [round(value, 4) for value in found.bound],
-        "even bound": even and round(even, 4),
         "effective, in time, shifts": {
             report.name: [
                 round(report.effective_accuracy, 4),

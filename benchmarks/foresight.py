@@ -8,7 +8,7 @@ runs take as many slots as come nearest to their p50 (half of them), p90 (40 in 
 or, where they are even, all to their mean. For such scenes it is known exactly what the best of all
 policies earns that serves in order of arrival and knows all but the future: how long runs may take,
 and by what law requests come (`benchmarks/optimum.py`). `utility` knows of that law only what it
-has heard. The bound knows when all will come, and how long each run will take.
+has heard. The bound knows when all will come.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from elastiq.traffic import Traffic
 
 @dataclass(frozen=True)
 class Contest:
-    """What became of all who took part, and the bound that none can pass."""
+    """What became of all who took part, and the bound that none passes but by luck."""
 
     reports: tuple[Report, ...]
     bound: Bound

@@ -25,6 +25,7 @@ RARE = 60  # requests that find nobody at work
 PAUSE = 6.0  # typical runs before each of them
 ROUNDS = 3  # of every point in turn: the device has slower spells
 RUSH = 20  # requests at once
+FURTHER = 0.25  # of the time after a run, for each more that it answered: as measured for four
 
 
 class Beside(NamedTuple):
@@ -39,6 +40,10 @@ class Beside(NamedTuple):
     def took(self, measured: float) -> float:
         """How long a run takes that was measured to take so long."""
         return self.stretch * measured + self.added
+
+    def pause(self, answered: int) -> float:
+        """Until the next run can begin, after one that answered so many."""
+        return self.after * (1.0 + FURTHER * (answered - 1))
 
     def __str__(self) -> str:
         added, waking, handing, after = (f"{1e3 * seconds:.2f} ms" for seconds in self[1:])

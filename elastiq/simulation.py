@@ -29,9 +29,11 @@ from elastiq.protocols import Arrays
 from elastiq.records import PointRecord, Route
 from elastiq.rehearsal import Beside
 from elastiq.requests import Answer, Done
+from elastiq.schedule import Law
 
 BESIDE = Beside()
-FURTHER = 0.25  # of the time after a run, for each more that it answered: as measured for four
+# Parts of a law: from which share of all runs on each begins. Up to the p50, all are alike.
+PARTS = (0.0, *np.linspace(0.5, 0.9, 16, False), *np.linspace(0.9, 0.99, 8, False), 0.99)
 PLACE = "place"  # of a request in its scene: all that it brings
 
 
@@ -87,11 +89,26 @@ class Costs:
         """The seconds, and the stages that run."""
         ways = self._points[point].ways()
         place = _way(ways, luck[1])
+        stages = [stage for stage, times in ways[place].runs.items() for _ in range(times)]
+        return quantile(self._latency(point, place, load), luck[0]), stages
+
+    def law(self, point: str, load: float) -> Law:
+        """How long runs take: of each part of them, the shortest."""
+        ways = self._points[point].ways()
+        all_ways = sum(way.share for way in ways)
+        shares = np.diff([*PARTS, 1.0]).tolist()
+        return tuple(
+            (quantile(self._latency(point, place, load), begin), way.share / all_ways * share)
+            for place, way in enumerate(ways)
+            for begin, share in zip(PARTS, shares, strict=True)
+        )
+
+    def _latency(self, point: str, place: int, load: float) -> Latency:
         key = point, place, load
         if key not in self._found:
-            self._found[key] = self._table.along(self._points[point], ways[place].runs, load)
-        stages = [stage for stage, times in ways[place].runs.items() for _ in range(times)]
-        return quantile(self._found[key], luck[0]), stages
+            route = self._points[point].ways()[place]
+            self._found[key] = self._table.along(self._points[point], route.runs, load)
+        return self._found[key]
 
 
 def _way(ways: Sequence[Route], luck: float) -> int:
@@ -180,7 +197,7 @@ class _Play:
         self._arrive(begun + took)
         self._idle_since = self._clock.now
         self._unanswered = len(requests)
-        self._after = self._scene.beside.after * (1.0 + FURTHER * (len(requests) - 1))
+        self._after = self._scene.beside.pause(len(requests))
         return Done([{} for _ in requests], ran)
 
     def _settled(self, place: int, future: Future[Answer]) -> None:

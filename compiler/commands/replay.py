@@ -168,7 +168,7 @@ def _as_text(title: str, traffic: Traffic, found: Contest) -> str:
         lines.append(f"it was taken that {found.beside}")
     highest = found.bound
     lines.append(
-        f"who knew all that was to come could reach {100 * highest.effective_accuracy:.2f} % "
+        f"who knew when all would come could reach {100 * highest.effective_accuracy:.2f} % "
         f"effective, or {100 * highest.attainment:.2f} % in time"
     )
     if max(report.sender_p99 for report in found.reports) > SPOILT * traffic.deadline:

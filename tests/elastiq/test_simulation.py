@@ -1,22 +1,20 @@
 """Simulated replays: the product's own desk and policies, by a clock of their own."""
 
-import itertools
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from elastiq.arrivals import gamma, poisson, step
-from elastiq.bound import best, bound
+from elastiq.arrivals import gamma, step
 from elastiq.correction import chill
 from elastiq.hog import IDLE, read
 from elastiq.latency import Latency, LatencyTable, Row
 from elastiq.outcomes import IN_TIME, REFUSED, summarize
 from elastiq.policies import policy
-from elastiq.rehearsal import Beside
+from elastiq.records import WHOLE, Route
+from elastiq.rehearsal import FURTHER, Beside
 from elastiq.service import TRIED, WRONG
-from elastiq.simulation import FURTHER, quantile, scene, simulate
+from elastiq.simulation import Costs, quantile, scene, simulate
 
 COSTS = {"small": 0.001, "middle": 0.002, "large": 0.004}
 NONE = Beside(after=0.0)
@@ -147,56 +145,16 @@ def test_an_unluckier_run_is_no_shorter(first, second):
     assert quantile(latency, 0.9) == pytest.approx(0.0015)
 
 
-def earned_by(moments, deadline, runs, scores, order):
-    """What a schedule of (request, point or None) in this order earns, as soon as it can."""
-    free = earned = 0.0
-    for place, point in order:
-        if point is None:
-            continue
-        end = max(free, moments[place]) + runs[place, point]
-        if end > moments[place] + deadline:
-            return 0.0
-        free, earned = end, earned + scores[point]
-    return earned
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10**6), st.integers(1, 4))
-def test_the_bound_is_the_best_of_all_schedules_in_any_order(seed, count):
-    random = np.random.default_rng(seed)
-    moments = np.sort(random.uniform(0.0, 3.0, count))
-    runs = np.sort(random.uniform(0.3, 2.0, (count, 2)), axis=1)
-    scores = [0.5, 0.9]
-    found = best(moments, 2.0, runs, scores, [1, 1], 0.0)
-    tried = [
-        earned_by(moments, 2.0, runs, scores, zip(order, points, strict=True))
-        for order in itertools.permutations(range(count))
-        for points in itertools.product([None, 0, 1], repeat=count)
-    ]
-    assert found == pytest.approx(max(tried))
-
-
-@pytest.mark.parametrize("hog", ["0", "0:0,1:0.8"])
-@pytest.mark.parametrize("rate", [100.0, 400.0, 1500.0])
-def test_nobody_passes_the_bound(points, make, rate, hog):
-    table = make.table(COSTS, 3.0)
-    made = scene(poisson(rate, 2.0, seed=2), 0.01, read(hog), seed=2)
-    highest = bound(points, table, made)
-    assert 0 < highest.effective_accuracy <= highest.attainment <= 1
-    contenders = [(name, {}) for name in ("utility", "deadline", "slackfit")]
-    contenders += [("fixed", {"point": name}) for name in COSTS]
-    for name, options in contenders:
-        found = report(points, table, made, name, **options)
-        assert found.effective_accuracy <= highest.effective_accuracy + 1e-9
-        assert found.attainment <= highest.attainment + 1e-9
-        if rate == 100.0 and name == "utility":
-            assert found.effective_accuracy > 0.9 * highest.effective_accuracy
-
-
-def test_the_bound_counts_those_who_run_together():
-    moments, runs = np.zeros(8), np.full((8, 1), 1.0)
-    assert best(moments, 2.0, runs, [0.5], [1], 0.0) == pytest.approx(1.0)
-    assert best(moments, 2.0, runs, [0.5], [4], 0.0) == pytest.approx(4.0)
-    assert best(moments, 2.0, runs, [0.5], [4], 0.1) == pytest.approx(2.0)
-    late = np.array([0.0, 0.5, 0.9])
-    assert best(late, 2.0, np.full((3, 1), 1.0), [1.0], [3], 0.0) == pytest.approx(3.0)
+@pytest.mark.parametrize("shares", [(1.0,), (0.7, 0.3), (0.5, 0.2, 0.4)])
+def test_a_law_has_runs_as_long_as_they_are_or_shorter_by_little(make, shares):
+    ways = tuple(Route(part, {"one": 1 + place}) for place, part in enumerate(shares))
+    point = make.point("one", 0.8, routes={WHOLE: ways})
+    rows = (Row("one", 0.0, Latency(0.001, 0.0015, 0.004, 0.0012, 0.001, 200, True)),)
+    costs = Costs([point], LatencyTable("test", True, {}, rows))
+    law = costs.law("one", 0.0)
+    draws = np.random.default_rng(0).random((4000, 2)).tolist()
+    drawn = np.array([costs("one", 0.0, luck)[0] for luck in draws])
+    assert sum(chance for _, chance in law) == pytest.approx(1.0)
+    for length in np.linspace(0.0005, 0.012, 40):
+        known = sum(chance for run, chance in law if run > length)
+        assert known - 0.02 <= (drawn > length).mean() <= known + 0.05

@@ -140,7 +140,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 def _check(moments: np.ndarray, samples: Samples, deadline: float) -> None:
     if len(moments) == 0:
-        raise ElastiqError("there is no request to send. Raise the rate or the seconds.")
+        raise ElastiqError("there is no request to send")
     if len(samples) == 0:
         raise ElastiqError("there is no sample to send")
     if not deadline > 0:

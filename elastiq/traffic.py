@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from elastiq.arrivals import arrivals, trace
+from elastiq.errors import ElastiqError
 from elastiq.hog import IDLE, Hog
 
 
@@ -28,8 +29,12 @@ class Traffic:
     def moments(self) -> np.ndarray:
         """When each request comes."""
         if self.recording is not None:
-            return trace(self.recording, self.rate, self.seconds, self.seed)
-        return arrivals(self.kind, self.rate, self.seconds, self.seed, **self.shape)
+            found = trace(self.recording, self.rate, self.seconds, self.seed)
+        else:
+            found = arrivals(self.kind, self.rate, self.seconds, self.seed, **self.shape)
+        if not len(found):
+            raise ElastiqError("there is no request to send. Raise the rate or the seconds.")
+        return found
 
     def __str__(self) -> str:
         shape = "".join(f" ({name} {value:g})" for name, value in self.shape.items())

@@ -282,7 +282,7 @@ class _Plan:
         waiting = len(slacks)
         if self.costs.packs and waiting > 1:
             late = waking, waking + shifting
-            return self._best_pack(slacks, given, current, stay, late, price), False
+            return self._best_pack(slacks, given, current, stay, late, price)
         left = inf if slacks[0] is None else slacks[0]
         most, cells = CELLS, self.costs.cells
         if waiting > 1:
@@ -320,11 +320,7 @@ class _Plan:
                 worth += maybe + steeper * (within - typical)
             if worth > highest:
                 best, highest = index, worth
-        refuses = False
-        if behind is not None and current is not None:
-            cell = current * ROW + int(min(most, waited * cells))
-            refuses = self._values.waiting[cell] > highest
-        return best, refuses
+        return best, behind is not None and self._refuses(current, waited, highest)
 
     def _best_pack(
         self,
@@ -334,9 +330,9 @@ class _Plan:
         stay: float,
         lates: tuple[float, float],
         price: float,
-    ) -> int:
-        """The best option, or NONE_FITS, where some answer several of those who wait. Those first
-        in line who cannot be in time with one will be refused, and make it one for those behind.
+    ) -> tuple[int, bool]:
+        """The same where some answer several of those who wait. Those first in line who cannot be
+        in time with one will be refused, and make it one for those behind.
 
         `lates` are how much later a run begins at the present point, and at another.
         """
@@ -375,7 +371,15 @@ class _Plan:
                 worth += values.waiting[run + int(min(CELLS, waited * cells))]
             if worth > highest:
                 best, highest = index, worth
-        return best
+        waited = self._as_if(max(0.0, given - lefts[1]), count - 2)
+        return best, slacks[1] is not None and self._refuses(current, waited, highest)
+
+    def _refuses(self, current: int | None, waited: float, highest: float) -> bool:
+        """Whether it is worth more to begin with the next, who is as if he had waited so long."""
+        if current is None:
+            return False
+        cell = current * ROW + int(min(CELLS, waited * self.costs.cells))
+        return self._values.waiting[cell] > highest
 
     def _as_if(self, waited: float, behind: int) -> float:
         """How long the next has waited, as far as others are concerned: more behind it than come in

@@ -215,11 +215,12 @@ def test_it_knows_when_what_it_goes_by_was_found_for_something_else(make):
     assert steps > 1
 
 
-def test_under_overload_it_gives_up_a_request_for_those_who_have_more_time(make):
+@pytest.mark.parametrize("takes", [1, 2])
+def test_under_overload_it_gives_up_a_request_for_those_who_have_more_time(make, takes):
     """It would be in time half of the times, and whoever runs in its place nearly always."""
-    risky = make.options((1.0, 0.9))[0]._replace(likely=2.0, worst=3.0)
-    often = {"pace": 0.3, "given": 4.0, "current": 0}
-    assert choose((risky,), [1.01, 3.9, 3.9], **often).refuses
-    assert "have better chances" in choose((risky,), [1.01, 3.9, 3.9], **often).why
-    assert not choose((risky,), [3.5, 3.9, 3.9], **often).refuses
+    risky = make.options((1.0, 0.9, takes))[0]._replace(likely=2.0, worst=3.0)
+    often, behind = {"pace": 0.3 / takes, "given": 4.0, "current": 0}, [3.9] * 4 * takes
+    assert choose((risky,), [1.01, *behind], **often).refuses
+    assert "have better chances" in choose((risky,), [1.01, *behind], **often).why
+    assert not choose((risky,), [3.5, *behind], **often).refuses
     assert not choose((risky,), [1.01], **often).refuses  # nobody would gain

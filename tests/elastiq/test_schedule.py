@@ -124,3 +124,11 @@ def test_runs_much_shorter_than_a_deadline_are_still_told_from_none(run):
     count = int(1.5 / run) if run > 1e-4 else 2000
     found = most(np.zeros(count), 1.0, [[always(1, 1.0, run)]] * count)[0]
     assert min(count, 1.0 / run) - 1e-6 <= found <= min(count, 1.05 / run)
+
+
+def test_a_run_that_nobody_can_wait_for_is_no_hindrance():
+    """Nor does it take as much memory as it is long."""
+    found = most(np.zeros(3), 1.0, [[always(1, 1.0, 1e9), always(1, 0.5, 0.5)]] * 3)[0]
+    assert found == pytest.approx(1.0)
+    unlikely = Way(1, (1.0,), ((0.5, 0.9), (1e9, 0.1)))
+    assert most(np.array([0.0, 50.0]), 1.0, [[unlikely]] * 2)[0] == pytest.approx(1.8)

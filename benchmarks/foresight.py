@@ -54,11 +54,8 @@ class Kind(NamedTuple):
         return f"CV {self.cv:g} at {self.load:g}{', even runs' if self.even else ''}"
 
 
-KINDS = tuple(
-    Kind(load, cv, even)
-    for even in (False, True)
-    for load, cv in ((1.0, 1.0), (2.0, 1.0), (4.0, 1.0), (1.0, 2.0), (2.0, 2.0), (1.0, 4.0))
-)
+SCENES = ((1.0, 1.0), (2.0, 1.0), (4.0, 1.0), (1.0, 2.0), (2.0, 2.0), (1.0, 4.0), (1.0, 8.0))
+KINDS = tuple(Kind(load, cv, even) for even in (False, True) for load, cv in SCENES)
 
 
 class Earned(NamedTuple):

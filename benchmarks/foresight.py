@@ -14,7 +14,6 @@ has heard. The bound knows when all will come.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -26,14 +25,13 @@ import numpy as np
 import elastiq
 from benchmarks.dispatch import DEADLINE, OURS, SMALL, WIDE, build
 from benchmarks.harness import Figure, at_least
-from benchmarks.optimum import Choice, Gaps, optimum
+from benchmarks.optimum import Choice, Gaps, foreseen, optimum
 from elastiq.hog import Hog
 from elastiq.latency import Latency, LatencyTable, Row
 from elastiq.outcomes import summarize
 from elastiq.policies import policy
 from elastiq.records import PointRecord
 from elastiq.rehearsal import Beside
-from elastiq.schedule import Way, most
 from elastiq.simulation import Scene, simulate
 
 REQUESTS = 40_000
@@ -85,14 +83,14 @@ def play(path: Path, kind: Kind) -> Earned:
         points, table = bundle.manifest.points, in_slots(bundle.manifest.points, bundle.table, kind)
     gaps = Gaps.of(table.of(points[-1], 0.0).mean / SLOT / kind.load, kind.cv)
     random = np.random.default_rng(0)
-    moments = np.cumsum(gaps.draw(REQUESTS, random)) * SLOT
+    slots = np.cumsum(gaps.draw(REQUESTS, random))
     luck = random.choice(list(LUCK), (REQUESTS, 2), p=list(LUCK.values()))
     choices = [_choice(point, table.of(point, 0.0)) for point in points]
-    scene = Scene(moments, GIVEN * SLOT, Hog(), luck, Beside(after=0.0))
+    scene = Scene(slots * SLOT, GIVEN * SLOT, Hog(), luck, Beside(after=0.0))
     return Earned(
         summarize(OURS, simulate(points, table, policy(OURS), scene)).effective_accuracy,
         optimum(choices, GIVEN, gaps),
-        _bound(choices, moments),
+        foreseen(choices, GIVEN, slots),
     )
 
 
@@ -116,18 +114,6 @@ def _choice(point: PointRecord, cost: Latency) -> Choice:
         slots = round(time / SLOT)
         runs[slots] = runs.get(slots, 0.0) + share
     return Choice(point.score, point.takes, runs)
-
-
-def _bound(choices: Sequence[Choice], moments: np.ndarray) -> float:
-    """What is earned by who knows when all come, for each request."""
-    ways = [
-        Way(
-            one.takes, (one.score,), tuple((SLOT * slots, part) for slots, part in one.runs.items())
-        )
-        for one in choices
-    ]
-    pauses = [0.0] * max(one.takes for one in choices)
-    return float(most(moments, GIVEN * SLOT, [ways] * len(moments), pauses)[0]) / len(moments)
 
 
 def _figures(name: str, earned: Earned) -> list[Figure]:

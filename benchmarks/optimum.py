@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from elastiq import gaps
+from elastiq.schedule import Way, most
 
 NEVER = 1e-6  # gaps that are longer than all but so few are not told apart
 ENOUGH = 5e-4  # of a slot's worth: what is between the most and the least that it can be
@@ -88,6 +89,13 @@ def optimum(choices: Sequence[Choice], given: int, gaps: Gaps) -> float:
             return float(rise.max() * gaps.mean)
         values += STRIDE * rise
     raise ArithmeticError(f"after {STEPS} slots, values still differ in how they rise")
+
+
+def foreseen(choices: Sequence[Choice], given: int, moments: np.ndarray) -> float:
+    """The same of who knows in which slots they come."""
+    ways = [Way(one.takes, (one.score,), tuple(one.runs.items())) for one in choices]
+    pauses = [0.0] * max(one.takes for one in choices)
+    return float(most(moments, given, [ways] * len(moments), pauses)[0]) / len(moments)
 
 
 class _States:

@@ -91,7 +91,7 @@ class _Plans:
         self._pauses = pauses
         self._begins = given + 1 + max(pauses)
         self._width = self._begins + slowest
-        self._values = np.zeros((kinds, 1))  # by how long after it came the server is free
+        self._values, self._since = np.zeros((kinds, 1)), 0  # by when the server is free, from here
         self._came: deque[int] = deque(maxlen=len(pauses))
         # Of runs whose last request it is, by when they begin: what follows without a pause.
         self._followed: deque[list[tuple[_Cut, np.ndarray]]] = deque(maxlen=len(pauses))
@@ -103,15 +103,11 @@ class _Plans:
 
     def begin_with(self, came: int, ways: list[_Cut]) -> None:
         """Let one come before all others."""
-        ahead = self._values
-        if self._came:  # before the next comes, all moments are alike
-            moments = np.arange(self._width) + (came - self._came[0])
-            ahead = ahead[:, moments.clip(0, ahead.shape[1] - 1)]
-        else:
-            ahead = np.repeat(ahead, self._width, axis=1)
+        moments = np.arange(came, came + self._width) - self._since
+        moments = moments.clip(0, self._values.shape[1] - 1)  # all are alike before the next comes
+        self._values, self._since = self._values[:, moments], came  # it is refused
         self._came.appendleft(came)
-        self._followed.appendleft([(way, way.then(ahead, self._begins)) for way in ways])
-        self._values = ahead.copy()  # it is refused
+        self._followed.appendleft([(way, way.then(self._values, self._begins)) for way in ways])
         for others, followed in enumerate(self._followed):
             if self._came[others] - came > self._given:
                 break

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.optimum import Choice, Gaps, optimum
-from elastiq.schedule import Way, most
+from benchmarks.optimum import Choice, Gaps, foreseen, optimum
 
 FAST, SLOW = Choice(0.6, 1, {2: 1.0}), Choice(0.9, 1, {5: 1.0})
 MANY = Choice(0.6, 3, {3: 1.0})
@@ -15,14 +14,6 @@ MANY = Choice(0.6, 3, {3: 1.0})
 def fixed(length):
     """Gaps that are all alike."""
     return Gaps(np.array([*[0.0] * (length - 1), 1.0]))
-
-
-def bound(moments, choices, given):
-    """What is earned by who knows when all come, for each request."""
-    ways = [Way(one.takes, (one.score,), tuple(one.runs.items())) for one in choices]
-    together = max(one.takes for one in choices)
-    found = most(moments.astype(float), float(given), [ways] * len(moments), [0.0] * together)
-    return found[0] / len(moments)
 
 
 @pytest.mark.parametrize("cv", [1.0, 2.0, 4.0])
@@ -39,7 +30,9 @@ def test_gaps_are_as_asked_for(cv):
 @pytest.mark.parametrize("choices", [(FAST,), (SLOW,), (FAST, SLOW), (MANY,), (FAST, SLOW, MANY)])
 def test_where_nothing_is_random_there_is_nothing_to_foresee(length, choices):
     moments = np.cumsum(np.full(600, length))
-    assert optimum(choices, 8, fixed(length)) == pytest.approx(bound(moments, choices, 8), rel=0.02)
+    assert optimum(choices, 8, fixed(length)) == pytest.approx(
+        foreseen(choices, 8, moments), rel=0.02
+    )
 
 
 @pytest.mark.parametrize("often", [0.1, 0.5, 0.9])
@@ -80,4 +73,4 @@ def test_more_choices_are_worth_no_less_and_foresight_more():
     assert max(alone) < together
     random = np.random.default_rng(2)
     moments = np.cumsum(gaps.draw(20_000, random))
-    assert together < 0.99 * bound(moments, [lucky, SLOW, MANY], 12)
+    assert together < 0.99 * foreseen([lucky, SLOW, MANY], 12, moments)

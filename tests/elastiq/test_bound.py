@@ -52,7 +52,7 @@ def test_nobody_passes_it_on_average(points, make, rate, cv):
     moments = gamma(rate, 1.0, seed=3, cv=cv)
     scenes = [scene(moments, 0.008, IDLE, seed) for seed in range(8)]
     highest = bound(points, table, scenes[0])
-    assert all(bound(points, table, made) == highest for made in scenes[1:2])
+    assert bound(points, table, scenes[1]) == highest
     for name, options in CONTENDERS:
         found = [earned(points, table, made, name, options) for made in scenes]
         assert np.mean([one.effective_accuracy for one in found]) <= highest.effective_accuracy

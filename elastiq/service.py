@@ -169,18 +169,20 @@ class Service:
         """Whether the policy refuses it, or the chosen point is too slow for what is left: then
         nobody's time is wasted.
 
+        What was left when the choice began, for what is predicted counts the choice itself.
+
         Where nothing has run for a while, such a request runs all the same. A prediction may be
         wrong, and only a run can show it; and the longer a device rests, the colder its caches, the
         slower its next run, and the more it would refuse. Where a prediction would have to be more
         wrong than any is, that while is longer: nobody should wait for what is out of the question.
         """
-        if request.expires is None:
+        left, needed = choice.situation.slacks[0], choice.predicted
+        if left is None:
             return False
-        left, needed = request.expires - now, choice.predicted
+        if left <= 0.0 or request.expired(now):
+            return True
         if not choice.decision.refuses and needed <= left:
             return False
-        if left <= 0.0:
-            return True
         odds = max(1.0, needed / (WRONG * left))
         return now - self._last_run < TRIED * odds * odds * needed
 

@@ -37,6 +37,45 @@ def test_nobody_is_asked_for_each_who_cannot_be_in_time_at_any_point(make):
     assert (len(asked), ran) == (2, [4])
 
 
+@pytest.mark.parametrize(("left", "runs"), [(0.0011, True), (0.0009, False)])
+def test_what_a_choice_takes_is_counted_once(make, left, runs):
+    """A prediction has it in: what is left counts from before it."""
+    clock, ran = make.clock(0.0), []
+    dispatcher = make.dispatcher(clock=clock)
+    desk = Desk(dispatcher, make.execute(lambda *run: ran.append(run) or {}), clock=clock)
+    desk._service._last_run = 0.0
+    decide = dispatcher.decide
+
+    def slowly(*how):
+        choice = decide(*how)
+        clock.now += 0.0002
+        return choice
+
+    dispatcher.decide = slowly
+    answer = desk.submit(request(0), left)
+    desk.serve_one()
+    assert bool(ran) == runs
+    assert (answer.exception(0) is None) == runs
+
+
+def test_who_expires_during_a_choice_is_refused(make):
+    clock = make.clock(0.0)
+    dispatcher = make.dispatcher(clock=clock)
+    desk = Desk(dispatcher, None, clock=clock)
+    decide = dispatcher.decide
+
+    def slowly(*how):
+        choice = decide(*how)
+        clock.now += 1.0
+        return choice
+
+    dispatcher.decide = slowly
+    answer = desk.submit(request(0), 0.5)
+    desk.serve_one()
+    with pytest.raises(DeadlineMissed):
+        answer.result(0)
+
+
 class Memory:
     """What is kept of a session that is at the slower point."""
 

@@ -88,8 +88,8 @@ def steps(
     begin: np.ndarray | None = None,
 ) -> Solving:
     """Value iteration, with refusing a request as one more choice, from the values of another
-    situation if there are any; in steps that take a tenth of a millisecond to one, and the first of
-    their kind two.
+    situation if there are any; in steps of about a tenth of a millisecond, for who comes meanwhile
+    waits.
 
     `rarity` is the mean time between arrivals as a share of the time that requests are given,
     `shift` what a change of points costs as a share of an average run, and `soon` the share of
@@ -104,18 +104,20 @@ def steps(
     earned = scores[:, None] * (CHANCES @ (done <= 1.0))
     # The wait of the next is what this one waited and took, less the time between their arrivals.
     next_waits = _waits_after(rarity, evenness)
+    yield
     ends = np.minimum(done * (STATES / LONGEST), STATES)
     near = np.maximum(0.0, 1.0 - np.abs(ends[..., None] - np.arange(STATES + 1)))
+    yield
     moves = np.einsum("sacwv,c->sawv", near, CHANCES)
     moves = moves @ next_waits
-    for takes in {option.takes for option in options} - {1}:
-        yield
-        alike = [place for place, option in enumerate(options) if option.takes == takes]
-        # Counted by the request and not by the run: a run that answers two is gone through as
-        # one that answers one, and leaves all as it is every other time.
-        part = (1.0 / _served(takes, rarity, evenness))[:, None]
-        many = _moves_of_many(takes, done[:, alike], rarity, evenness)
-        moves[:, alike] = part * many + (1.0 - part) * np.eye(STATES + 1)
+    for place, option in enumerate(options):
+        if option.takes > 1:
+            yield
+            # Counted by the request and not by the run: a run that answers two is gone through as
+            # one that answers one, and leaves all as it is every other time.
+            part = (1.0 / _served(option.takes, rarity, evenness))[:, None]
+            many = _moves_of_many(option.takes, done[:, place], rarity, evenness)
+            moves[:, place] = part * many + (1.0 - part) * np.eye(STATES + 1)
     # By the point that ran last, and by wait.
     value = np.zeros((len(options), STATES + 1)) if begin is None else begin
     for turn in range(ROUNDS):
@@ -164,8 +166,8 @@ def _moves_of_many(
 ) -> np.ndarray:
     """How likely the next request has waited so long, after a run that took several.
 
-    `done` is how long the first of them has waited at its end, by shift, point, length of the run,
-    and how long it had at its beginning. Whoever came as the one too many before that is next; else
+    `done` is how long the first of them has waited at its end, by shift, length of the run, and how
+    long it had at its beginning. Whoever came as the one too many before that is next; else
     whoever comes first after it.
     """
     middles = (WAITS[1:] + WAITS[:-1]) / 2
@@ -183,7 +185,7 @@ def _moves_of_many(
         gaps.later(gap, rarity, evenness, takes),
         gaps.later(gap, rarity, evenness) + (fewer - alone) * since,
     )
-    return np.einsum("sacwv,c->sawv", np.diff(at_most), CHANCES)
+    return np.einsum("scwv,c->swv", np.diff(at_most), CHANCES)
 
 
 def _waits_after(rarity: float, evenness: float = 1.0, silence: float = 0.0) -> np.ndarray:

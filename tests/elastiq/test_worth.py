@@ -254,21 +254,21 @@ def test_it_matters_little_where_the_search_begins(make):
 
 def test_one_at_a_time_is_the_least_of_many():
     """The way that counts several must come to the same where it counts one."""
-    runs = np.array([[[0.2, 0.3, 0.5], [0.4, 0.4, 0.9]]])[..., None] + WAITS
+    runs = np.array([[0.2, 0.3, 0.5], [0.4, 0.4, 0.9]])[..., None] + WAITS
     for rarity, evenness in product((0.1, 1.0), (0.5, 1.0, 4.0)):
         ends = np.minimum(runs * (STATES / LONGEST), STATES)
         near = np.maximum(0.0, 1.0 - np.abs(ends[..., None] - np.arange(STATES + 1)))
-        one = np.einsum("sacwv,c->sawv", near, CHANCES) @ _waits_after(rarity, evenness)
+        one = np.einsum("scwv,c->swv", near, CHANCES) @ _waits_after(rarity, evenness)
         many = _moves_of_many(1, runs, rarity, evenness)
         np.testing.assert_allclose(many.sum(-1), 1.0)
-        inside = runs.max(2) < LONGEST  # beyond, the one way counts waits as the longest
+        inside = runs.max(1) < LONGEST  # beyond, the one way counts waits as the longest
         np.testing.assert_allclose(many[inside] @ WAITS, one[inside] @ WAITS, atol=0.02)
         if evenness == 1.0:
             np.testing.assert_allclose(many[inside].cumsum(-1), one[inside].cumsum(-1), atol=0.06)
 
 
 def test_more_at_once_leave_less_behind_and_answer_more():
-    runs = np.full((1, 1, 3, STATES + 1), 0.4) + WAITS
+    runs = np.full((1, 3, STATES + 1), 0.4) + WAITS
     served = [_served(takes, 0.2) for takes in (1, 2, 4)]
     waits = [_moves_of_many(takes, runs, 0.2) @ WAITS for takes in (1, 2, 4)]
     for fewer, more in pairwise(served):

@@ -169,7 +169,7 @@ class Service:
         """Whether the policy refuses it, or the chosen point is too slow for what is left: then
         nobody's time is wasted.
 
-        What was left when the choice began, for what is predicted counts the choice itself.
+        What is left counts from before the choice, for what is predicted has the choice in it.
 
         Where nothing has run for a while, such a request runs all the same. A prediction may be
         wrong, and only a run can show it; and the longer a device rests, the colder its caches, the

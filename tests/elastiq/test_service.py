@@ -12,6 +12,17 @@ def request(number):
     return {"x": np.full(3, number)}
 
 
+def choices_take(seconds, dispatcher, clock):
+    decide = dispatcher.decide
+
+    def slowly(*how):
+        choice = decide(*how)
+        clock.now += seconds
+        return choice
+
+    dispatcher.decide = slowly
+
+
 def test_nobody_is_asked_for_each_who_cannot_be_in_time_at_any_point(make):
     clock, ran = make.clock(0.0), []
 
@@ -44,14 +55,7 @@ def test_what_a_choice_takes_is_counted_once(make, left, runs):
     dispatcher = make.dispatcher(clock=clock)
     desk = Desk(dispatcher, make.execute(lambda *run: ran.append(run) or {}), clock=clock)
     desk._service._last_run = 0.0
-    decide = dispatcher.decide
-
-    def slowly(*how):
-        choice = decide(*how)
-        clock.now += 0.0002
-        return choice
-
-    dispatcher.decide = slowly
+    choices_take(0.0002, dispatcher, clock)
     answer = desk.submit(request(0), left)
     desk.serve_one()
     assert bool(ran) == runs
@@ -62,14 +66,7 @@ def test_who_expires_during_a_choice_is_refused(make):
     clock = make.clock(0.0)
     dispatcher = make.dispatcher(clock=clock)
     desk = Desk(dispatcher, None, clock=clock)
-    decide = dispatcher.decide
-
-    def slowly(*how):
-        choice = decide(*how)
-        clock.now += 1.0
-        return choice
-
-    dispatcher.decide = slowly
+    choices_take(1.0, dispatcher, clock)
     answer = desk.submit(request(0), 0.5)
     desk.serve_one()
     with pytest.raises(DeadlineMissed):

@@ -7,13 +7,15 @@ daemons, so that who is interrupted waits for none of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from functools import cache
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
 Made = TypeVar("Made")
+
+HEED = 0.5  # seconds between looks at whether one was interrupted
 
 
 class Crew:
@@ -32,6 +34,9 @@ class Crew:
             self._waiting.put((futures[-1], call))
         try:
             for future in futures:
+                # What comes just before a wait, or to another thread, does not interrupt it.
+                while not wait([future], HEED).done:
+                    pass
                 yield future.result()
         finally:
             for future in futures:

@@ -51,6 +51,33 @@ def test_after_an_error_no_more_are_begun():
     assert begun == []
 
 
+MISSED = """
+import signal, threading, time
+from compiler.crew import Crew
+
+def call():
+    time.sleep(1)  # now all others wait
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+    time.sleep(300)
+
+list(Crew(1).side_by_side([call]))
+"""
+
+
+def heeding():
+    """Who runs these tests in the background ignores what Ctrl-C sends, and so would a child."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_an_interrupt_that_does_not_wake_who_waits_is_heeded():
+    """As one that comes just before, or to another thread."""
+    command, env = [sys.executable, "-c", MISSED], os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, env=env, capture_output=True, text=True, timeout=60, preexec_fn=heeding
+    )
+    assert "KeyboardInterrupt" in done.stderr
+
+
 def met(tiny, store, tmp_path, monkeypatch, measures):
     """Whether two engines were in the making at once."""
     monkeypatch.setattr(backend("elsewhere"), "measures", measures)
@@ -92,8 +119,7 @@ def test_who_is_interrupted_waits_for_no_engine_and_keeps_no_failure(tmp_path):
         env=os.environ | {"ELASTIQ_STORE": str(tmp_path), "PYTHONPATH": f"{ROOT}:{PLUGINS}"},
         stderr=subprocess.PIPE,
         text=True,
-        # Who runs these tests in the background ignores what Ctrl-C sends, and so would it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=heeding,
     )
     while not list(tmp_path.glob("drafts/engine-*")):
         assert build.poll() is None

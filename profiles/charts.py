@@ -10,6 +10,7 @@ from html import escape
 WIDTH, HEIGHT = 640, 360
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 16, 48
 COLOURS = 6  # the page defines --c0 … --c5
+ROUNDING = 1e-6  # of the values: by less they do not differ
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,9 @@ def _drawn(series: Series, index: int, x_axis: _Axis, y_axis: _Axis) -> list[str
 
 def _axis(values: Sequence[float], start: float, end: float) -> _Axis:
     low, high = min(values), max(values)
-    step = _nice(((high - low) or abs(high) or 1.0) / 5)
+    most = max(abs(low), abs(high))
+    same = high - low <= ROUNDING * most
+    step = _nice(((most or 1.0) if same else high - low) / 5)
     return _Axis(math.floor(low / step) * step, (math.floor(high / step) + 1) * step, start, end)
 
 

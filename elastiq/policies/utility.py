@@ -183,13 +183,17 @@ def _fastest(options: tuple[Option, ...]) -> int:
     return min(range(len(options)), key=lambda index: options[index].typical)
 
 
-def _no_worse(other: Option, option: Option, count: int) -> bool:
-    """Whether another, that takes one after the other, is as good and as soon done with so many."""
-    return (
-        other.takes == 1 < option.takes
-        and other.score >= option.score
-        and other.typical * count <= option.typical
-        and other.mean * count <= option.mean
+def _one_by_one(option: Option, singles: list[Option]) -> float:
+    """How many requests one after the other are as well answered, and as soon, as together."""
+    if option.takes == 1:
+        return 0.0
+    return max(
+        (
+            min(option.typical / single.typical, option.mean / single.mean)
+            for single in singles
+            if single.score >= option.score
+        ),
+        default=0.0,
     )
 
 
@@ -237,16 +241,22 @@ class _Costs:
             )
             for index, option in enumerate(options)
         ]
-        # For one, for two and so on: few gain nothing from room for more, if they are done as soon
-        # one by one.
-        self.useful = [
-            [
+        singles = [option for option in options if option.takes == 1]
+        self._one_by_one = [_one_by_one(option, singles) for option in options]
+        self._useful: list[list[_Known] | None] = [None] * max(option.takes for option in options)
+
+    def useful(self, waiting: int) -> list[_Known]:
+        """The options for so many: few gain nothing from room for more, if they are done as soon
+        one by one."""
+        count = min(waiting, len(self._useful))
+        found = self._useful[count - 1]
+        if found is None:
+            found = self._useful[count - 1] = [
                 known
-                for known, option in zip(self.known, options, strict=True)
-                if not any(_no_worse(other, option, count) for other in options)
+                for known, fewer in zip(self.known, self._one_by_one, strict=True)
+                if count > fewer
             ]
-            for count in range(1, max(option.takes for option in options) + 1)
-        ]
+        return found
 
 
 class _Plan:
@@ -301,7 +311,7 @@ class _Plan:
         best, highest = NONE_FITS, -inf
         if waiting == 1:
             stay *= ALONE
-        for known in self.costs.useful[0]:
+        for known in self.costs.useful(1):
             index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes, more = (
                 known
             )
@@ -341,7 +351,7 @@ class _Plan:
         longest, count = max(lefts), len(lefts)
         alone = values.alone((given - lefts[-1]) / given)
         best, highest = NONE_FITS, -inf
-        for known in self.costs.useful[min(count, len(self.costs.useful)) - 1]:
+        for known in self.costs.useful(count):
             index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes, more = (
                 known
             )

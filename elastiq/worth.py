@@ -198,6 +198,7 @@ class _Atlas:
     def __init__(self) -> None:
         self._values: dict[Key, Values] = {}
         self._regions: dict[_Region, Key] = {}  # what was found there last
+        self._latest: Key | None = None  # that was near to another
         self._keys: list[Key] = []
         self._places = np.empty((0, len(APART)))
         self._kinds = np.empty((0, 2), np.int64)
@@ -208,11 +209,14 @@ class _Atlas:
     def close(self, key: Key) -> tuple[Key | None, int]:
         """A situation that is like this one, as soon as one is found, and how far it is."""
         if key in self._values:
+            self._latest = key
             return key, 0
-        near = self._regions.get(_region(key))
-        if near is not None and (away := key.apart(near)) <= CLOSE:
-            return near, away
-        return self.nearest(key)
+        for near in (self._regions.get(_region(key)), self._latest):
+            if near is not None and (away := key.apart(near)) <= CLOSE:
+                return near, away
+        near, away = self.nearest(key)
+        self._latest = near
+        return near, away
 
     def nearest(self, key: Key) -> tuple[Key | None, int]:
         """The situation that is most like this one, and how far it is."""
@@ -233,6 +237,8 @@ class _Atlas:
             if len(self._keys) >= KEPT:
                 oldest = self._keys.pop(0)
                 del self._values[oldest]
+                if self._latest == oldest:
+                    self._latest = None
                 if self._regions.get(region := _region(oldest)) == oldest:
                     del self._regions[region]
                 self._places, self._kinds = self._places[1:], self._kinds[1:]

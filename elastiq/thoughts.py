@@ -16,7 +16,7 @@ from elastiq.dispatcher import Dispatcher
 log = logging.getLogger(__name__)
 
 SHARE = 0.01  # of all time may go into thoughts,
-MUSED = 0.02  # seconds at once,
+MUSED = 0.004  # seconds at once: what is saved up in a rest is spent on those who come after it,
 AT_FIRST = 0.2  # and so many more, once: then there is all to find
 HURRY = 2e-4  # seconds before a run whose choice would be a bad one,
 PART = 0.1  # or such a part of the run, if that is more

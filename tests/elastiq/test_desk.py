@@ -40,8 +40,8 @@ def test_to_think_takes_its_share_of_the_time_and_no_more(make):
     clock.now += 1000.0
     assert until_tired() == pytest.approx(mused, abs=0.0011)  # after any idle time
     for _ in range(3):
-        clock.now += 1.0
-        assert until_tired() == pytest.approx(SHARE, abs=0.0011)
+        clock.now += 0.3
+        assert until_tired() == pytest.approx(0.3 * SHARE, abs=0.0011)
 
 
 class Lost:

@@ -29,6 +29,7 @@ from elastiq.worth import (
     KEPT,
     OFTEN_APART,
     RARE_APART,
+    REGION,
     SLOW_APART,
     SOON_STEP,
     STEP,
@@ -230,6 +231,23 @@ def test_of_what_was_found_the_oldest_makes_room(make):
         atlas.keep(key, values)
     away = [atlas.nearest(key)[1] // RARE_APART for key in keys]
     assert away == [3, 2, 1, *[0] * KEPT]
+
+
+def test_what_lies_beside_the_last_is_not_looked_for_among_all(make, monkeypatch):
+    atlas, values = _Atlas(), solve(make.options((1.0, 0.6), (2.0, 0.9)), GIVEN, 1.0, 0.0)
+    here, beside, far = (Key((0.6, 0.9), (1, 1), 0, 0, rare, 0, 0) for rare in (0, REGION + 1, 40))
+    atlas.keep(here, values)
+    assert RARE_APART * (REGION + 1) <= CLOSE
+    assert atlas.close(beside) == (here, RARE_APART * (REGION + 1))
+    asked, nearest = [], atlas.nearest
+    monkeypatch.setattr(atlas, "nearest", lambda key: asked.append(key) or nearest(key))
+    assert atlas.close(beside) == (here, RARE_APART * (REGION + 1))
+    assert not asked
+    assert atlas.close(far) == (here, RARE_APART * 40)
+    assert asked == [far]
+    for rare in range(100, 100 + KEPT):  # the first made room
+        atlas.keep(here._replace(rare=rare), values)
+    assert atlas.close(beside)[0] == here._replace(rare=100)
 
 
 def test_other_scores_are_another_situation_and_other_points_quite_another(make):

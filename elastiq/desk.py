@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
 from math import isnan
 
 from elastiq.dispatcher import Dispatcher
@@ -178,13 +177,8 @@ class Desk:
         return True
 
     def _work_ahead(self) -> None:
-        """Look at the device and let the policy think, while nobody waits; where some always do,
-        let it think now and then."""
+        """Let the policy think while nobody waits; where some always do, now and then."""
         self._turns += 1
-        if not self.waiting:
-            # A policy that fails tells so whom it fails to choose for.
-            with self._seat, suppress(Exception):
-                self._dispatcher.look(self._line.rhythm)
         if not self.waiting or self._turns % BETWEEN == 0:
             while self.think() and not self.waiting and not self._line.over:
                 self._line.wait(BREATH)  # else nobody who wakes had the interpreter in time

@@ -20,7 +20,6 @@ from elastiq.rhythm import Rhythm
 from elastiq.spending import Spending
 
 RENEWED = 0.025  # seconds for which what is known of the device is good: clocks jump within some
-EARLY = 0.5  # of that time: after it the device is looked at where that delays nobody
 LOAD_STEP = 0.05  # nearer ones are one: sensors are not that exact
 FACTOR_STEP = 0.04
 EXCESS_STEP = 0.04
@@ -173,13 +172,6 @@ class Dispatcher:
         else:
             decision = Decision(self._place(held), HELD)
         return Choice(load, factor, added, overhead, cold, options, situation, decision, kind)
-
-    def look(self, rhythm: Rhythm) -> None:
-        """While nobody waits, look at the device anew somewhat sooner than a request would have to,
-        and choose for one that might come: whoever does finds most of that done."""
-        if rhythm.given is not None and self._clock() - self._renewed > EARLY * RENEWED:
-            self._renewed = -inf
-            self.decide((rhythm.given,), rhythm)
 
     def learn(
         self, choice: Choice, took: float, beside: float = 0.0, ran: Sequence[str] = ()

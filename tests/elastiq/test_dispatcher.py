@@ -83,26 +83,6 @@ def test_the_load_is_looked_at_now_and_then_and_not_at_every_request(make):
     assert 5 <= len(looks) <= 10
 
 
-def test_who_comes_finds_the_load_looked_at_while_nobody_waited(make):
-    looks, clock, rhythm = [], make.clock(step=0.0), Rhythm(0.01, given=0.006)
-    dispatcher = make.dispatcher(clock=clock)
-    dispatcher._load = lambda: looks.append(clock.now) or 0.0
-    dispatcher.decide([0.006], rhythm)
-    dispatcher.look(rhythm)
-    assert len(looks) == 1  # just now
-    clock.now += 0.9 * RENEWED
-    dispatcher.look(rhythm)
-    assert len(looks) == 2
-    clock.now += 0.9 * RENEWED
-    before = dispatcher.decide([0.006], rhythm)
-    assert len(looks) == 2
-    dispatcher.look(Rhythm())  # nobody came yet, or nobody with a deadline
-    assert len(looks) == 2
-    dispatcher.look(rhythm)
-    assert len(looks) == 3
-    assert dispatcher.decide([0.006], rhythm).options is before.options
-
-
 def test_it_learns_that_everything_is_slower_today(make):
     clock = make.clock(step=0.0)
     dispatcher = make.dispatcher(clock=clock)

@@ -164,25 +164,6 @@ def test_a_failing_engine_fails_its_own_request_only(make):
         assert [int(futures[n].result(PATIENCE).outputs["y"][0]) for n in (0, 2)] == [0, 2]
 
 
-def test_it_looks_at_the_device_while_nobody_waits_and_survives_if_that_fails(
-    make, engine, monkeypatch
-):
-    dispatcher, looked = make.dispatcher(), threading.Event()
-
-    def fail(rhythm):
-        looked.set()
-        raise ValueError("nothing to see")
-
-    monkeypatch.setattr(dispatcher, "look", fail)
-    with Worker(dispatcher, engine) as worker:
-        for number in range(2):
-            assert looked.wait(PATIENCE)
-            looked.clear()
-            answer = worker.submit(request(number), deadline=PATIENCE).result(PATIENCE)
-            assert answer.outputs["y"].tolist() == [number] * 3
-        assert looked.wait(PATIENCE)
-
-
 def test_even_an_engine_that_wants_to_exit_does_not_end_the_worker(make):
     def exits(point, requests, memory):
         raise SystemExit(1)

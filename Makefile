@@ -12,7 +12,7 @@ export ELASTIQ_STORE ?= $(CURDIR)/$(DEMO)/store
 demo: $(VENV)/.demo
 	$(BIN)/elastiq build zoo.perceiver:model -t cpu-x86 -o $(DEMO)/perceiver.elastiq
 	$(BIN)/elastiq check $(DEMO)/perceiver.elastiq
-	$(BIN)/elastiq replay $(DEMO)/perceiver.elastiq --seconds 4 -o $(DEMO)/burst.json
+	$(BIN)/elastiq replay $(DEMO)/perceiver.elastiq --seconds 4 --deadline-ms 10 -o $(DEMO)/burst.json
 	$(BIN)/elastiq report $(DEMO)/perceiver.elastiq --replay $(DEMO)/burst.json -o $(DEMO)/report.html
 
 test: $(VENV)/.dev lint

@@ -74,6 +74,8 @@ class Gaps:
 def optimum(choices: Sequence[Choice], given: int, gaps: Gaps) -> float:
     """The most that a request can earn on average, where each is given so many slots."""
     lengths = [slots for choice in choices for slots in choice.runs]
+    if min(lengths) > given:
+        return 0.0
     states = _States(given - min(lengths), gaps)
     served = [states.served(choice, given) for choice in choices if min(choice.runs) <= given]
     values = np.zeros((1 + max(lengths), states.count))  # by how much of a run is left

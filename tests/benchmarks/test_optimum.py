@@ -35,6 +35,11 @@ def test_where_nothing_is_random_there_is_nothing_to_foresee(length, choices):
     )
 
 
+def test_where_every_run_takes_too_long_nothing_is_earned():
+    assert optimum([FAST, SLOW], 1, fixed(2)) == 0.0
+    assert foreseen([FAST, SLOW], 1, np.arange(20)) == 0.0
+
+
 @pytest.mark.parametrize("often", [0.1, 0.5, 0.9])
 def test_where_nobody_can_wait_those_are_lost_who_come_during_a_run(often):
     found = optimum([Choice(1.0, 1, {4: 1.0})], 4, Gaps(np.array([often])))

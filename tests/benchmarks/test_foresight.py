@@ -29,7 +29,7 @@ def test_costs_are_whole_slots(tiny_bundle, even):
 def test_no_policy_is_ahead_of_the_best_nor_the_best_of_who_sees_the_future(
     tiny_bundle, monkeypatch
 ):
-    def steadily(points, table, kind):  # one long stall while it was measured, and none is in time
+    def steadily(points, table, kind):  # else a stall while it was measured decides
         costs = {points[0].stages["main"].engine: 0.001, points[-1].stages["main"].engine: 0.002}
         rows = [Row(e, 0.0, Latency(t, t, t, t, t, 100, True)) for e, t in costs.items()]
         return in_slots(points, replace(table, rows=tuple(rows)), kind)

@@ -28,12 +28,9 @@ WANTED = 4  # that are put off
 SLOW_APART, SPREAD_APART, RARE_APART, OFTEN_APART, SHIFT_APART = APART = 4, 2, 2, 2, 1
 SCORES_APART = 6  # where points have other scores
 UNLIKE = 10**9  # other points
-ALIKE = 2  # so near, situations are one: what is learnt moves by as much while runs go on
-CLOSE = 8  # so near, to look for what is nearer takes longer than it is worth
+ALIKE = 4  # so near, situations are one: what is learnt moves by as much while runs go on
 REGION = 2  # steps, of what is looked for by its place
-FORESIGHT = 4  # steps between paces that are looked at before they are met
-SLOWER = (3, 6, -3)  # steps between devices that are
-CLUMPS = 3  # steps to arrivals that come in them
+FORESIGHT = 8  # steps between paces that are looked at before they are met, and far enough apart
 
 
 class Key(NamedTuple):
@@ -70,7 +67,7 @@ class Worth:
         self._atlas = _Atlas()
         self._wanted: dict[Key, Solving] = {}
         self._asked: _Asked | None = None
-        self._ahead: Iterator[tuple[Key, int]] = iter(())  # what may come of a situation,
+        self._ahead: Iterator[Key] = iter(())  # what may come of a situation,
         self._from: Key | None = None  # of this one
         self._foreseen: Key | None = None  # from there, nothing is left to find
 
@@ -125,12 +122,11 @@ class Worth:
             return
         if asked.key != self._from:
             self._from, self._ahead = asked.key, _ahead(asked.key)
-        if (foreseen := next(self._ahead, None)) is None:
+        if (key := next(self._ahead, None)) is None:
             self._foreseen = asked.key
             return
-        key, enough = foreseen
         near, away = self._atlas.nearest(key)
-        if near is not None and away > enough:
+        if near is not None and away > FORESIGHT:
             self._wanted[key] = asked.solving(key, self._atlas[near])
 
     def _keep(self, key: Key, found: Values) -> None:
@@ -212,7 +208,7 @@ class _Atlas:
             self._latest = key
             return key, 0
         for near in (self._regions.get(_region(key)), self._latest):
-            if near is not None and (away := key.apart(near)) <= CLOSE:
+            if near is not None and (away := key.apart(near)) <= ALIKE:
                 return near, away
         near, away = self.nearest(key)
         self._latest = near
@@ -261,19 +257,11 @@ def _place(key: Key) -> tuple[list[int], list[int]]:
     return place, [hash(scores), hash(takes)]
 
 
-def _ahead(key: Key) -> Iterator[tuple[Key, int]]:
-    """What may come of a situation, and how near to it is near enough: a burst, of any pace; the
-    situation itself, if one that is nearly alike had to do; a slower device; and clumps."""
-    paces = range(key.rare, _level(FASTEST) - 1, -FORESIGHT)
-    near = FORESIGHT // 2 * RARE_APART
-    for rare in paces[1:]:
-        yield key._replace(rare=rare), near
-    yield key, 0
-    for slower in SLOWER:
-        for rare in paces:
-            yield key._replace(slow=key.slow + slower, rare=rare), near
-    for rare in paces:
-        yield key._replace(often=key.often + CLUMPS, rare=rare), near
+def _ahead(key: Key) -> Iterator[Key]:
+    """What may come of a situation: a burst, of any pace. That a device gets slower, or requests
+    more uneven, takes longer than to find what that means."""
+    for rare in range(key.rare - FORESIGHT, _level(FASTEST) - 1, -FORESIGHT):
+        yield key._replace(rare=rare)
 
 
 def _level(ratio: float) -> int:

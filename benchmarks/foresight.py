@@ -86,7 +86,7 @@ def play(path: Path, kind: Kind) -> Earned:
     slots = np.cumsum(gaps.draw(REQUESTS, random))
     luck = random.choice(list(LUCK), (REQUESTS, 2), p=list(LUCK.values()))
     choices = [_choice(point, table.of(point, 0.0)) for point in points]
-    scene = Scene(slots * SLOT, GIVEN * SLOT, Hog(), luck, Beside(after=0.0))
+    scene = Scene(slots * SLOT, GIVEN * SLOT, Hog(), luck, Beside(handing=0.0, after=0.0))
     return Earned(
         summarize(OURS, simulate(points, table, policy(OURS), scene)).effective_accuracy,
         optimum(choices, GIVEN, gaps),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from elastiq import bound, policies
@@ -14,7 +15,7 @@ from elastiq.load import LoadMonitor
 from elastiq.outcomes import Outcome, Report, summarize
 from elastiq.policies import policy
 from elastiq.rehearsal import Beside
-from elastiq.replay import picked, send
+from elastiq.replay import SLICE, picked, send
 from elastiq.simulation import BESIDE, scene, simulate
 from elastiq.traffic import Traffic
 
@@ -54,7 +55,8 @@ def simulated(
 
 
 def real(bundle: Bundle, names: Iterable[str], traffic: Traffic) -> Contest:
-    """On this device, in turns. One watches its load for all, for to watch takes time as well."""
+    """On this device, in turns, after a first slice that does not count. One watches its load for
+    all, for to watch takes time as well."""
     moments, samples = traffic.moments(), bundle.samples()
     with ExitStack() as stack:
         load = stack.enter_context(LoadMonitor())
@@ -63,15 +65,18 @@ def real(bundle: Bundle, names: Iterable[str], traffic: Traffic) -> Contest:
             for name, (kind, options) in _contenders(bundle, names).items()
         }
         bundle.settle()  # no packing while others are measured
-        outcomes = send(
+        play = partial(
+            send,
             workers,
-            moments,
-            samples,
-            traffic.deadline,
+            samples=samples,
+            deadline=traffic.deadline,
             hog=traffic.hog,
             seed=traffic.seed,
             mixes=bundle.driver.MIXES,
         )
+        if len(first := moments[moments < SLICE]):
+            play(first)  # to meet the traffic, which takes a policy's thoughts once and no more
+        outcomes = play(moments)
     points = bundle.manifest.points
     picks = picked(samples, len(moments), traffic.seed)
     highest = bound.seen(

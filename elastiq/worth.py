@@ -30,7 +30,7 @@ SCORES_APART = 6  # where points have other scores
 UNLIKE = 10**9  # other points
 ALIKE = 4  # so near, situations are one: what is learnt moves by as much while runs go on
 REGION = 2  # steps, of what is looked for by its place
-FORESIGHT = 8  # steps between paces that are looked at before they are met, and far enough apart
+FORESIGHT = 8  # steps between paces that are looked at before they are met
 
 
 class Key(NamedTuple):
@@ -67,7 +67,7 @@ class Worth:
         self._atlas = _Atlas()
         self._wanted: dict[Key, Solving] = {}
         self._asked: _Asked | None = None
-        self._ahead: Iterator[Key] = iter(())  # what may come of a situation,
+        self._ahead: Iterator[tuple[Key, int]] = iter(())  # what may come of a situation,
         self._from: Key | None = None  # of this one
         self._foreseen: Key | None = None  # from there, nothing is left to find
 
@@ -122,11 +122,12 @@ class Worth:
             return
         if asked.key != self._from:
             self._from, self._ahead = asked.key, _ahead(asked.key)
-        if (key := next(self._ahead, None)) is None:
+        if (foreseen := next(self._ahead, None)) is None:
             self._foreseen = asked.key
             return
+        key, enough = foreseen
         near, away = self._atlas.nearest(key)
-        if near is not None and away > FORESIGHT:
+        if near is not None and away > enough:
             self._wanted[key] = asked.solving(key, self._atlas[near])
 
     def _keep(self, key: Key, found: Values) -> None:
@@ -257,11 +258,14 @@ def _place(key: Key) -> tuple[list[int], list[int]]:
     return place, [hash(scores), hash(takes)]
 
 
-def _ahead(key: Key) -> Iterator[Key]:
-    """What may come of a situation: a burst, of any pace. That a device gets slower, or requests
-    more uneven, takes longer than to find what that means."""
-    for rare in range(key.rare - FORESIGHT, _level(FASTEST) - 1, -FORESIGHT):
-        yield key._replace(rare=rare)
+def _ahead(key: Key) -> Iterator[tuple[Key, int]]:
+    """What may come of a situation, and how near to it is near enough: a burst, of any pace; and
+    the situation itself, if one that is nearly alike had to do. That a device gets slower, or
+    traffic more uneven, takes longer than to find what that means."""
+    fastest, near = _level(FASTEST), FORESIGHT // 2
+    for rare in range(key.rare - FORESIGHT, fastest - near, -FORESIGHT):
+        yield key._replace(rare=max(fastest, rare)), near * RARE_APART
+    yield key, 0
 
 
 def _level(ratio: float) -> int:

@@ -62,7 +62,9 @@ def test_nobody_passes_it_on_average(points, make, rate, cv):
 def test_a_load_that_falls_in_time_is_waited_for(points, make):
     """Nobody could be in time at the load when they come, and all are once it has gone."""
     table = make.table(COSTS, 20.0)
-    made = scene(np.array([0.0, 0.001]), 0.01, read("0:1,0.005:0"), beside=Beside(after=0.0))
+    made = scene(
+        np.array([0.0, 0.001]), 0.01, read("0:1,0.005:0"), beside=Beside(handing=0.0, after=0.0)
+    )
     assert bound(points, table, made).attainment == pytest.approx(1.0)
 
 

@@ -17,7 +17,7 @@ from elastiq.service import TRIED, WRONG
 from elastiq.simulation import Costs, quantile, scene, simulate
 
 COSTS = {"small": 0.001, "middle": 0.002, "large": 0.004}
-NONE = Beside(after=0.0)
+NONE = Beside(handing=0.0, after=0.0)
 SCORES = {"small": 0.6, "middle": 0.8, "large": 0.9}
 
 
@@ -112,7 +112,7 @@ def test_a_device_too_cold_to_be_in_time_is_warmed_by_those_who_come(points, kin
     """Bursts, before each of which caches go so cold that no run is in time: who refuses all that
     come then never has a warm run again."""
     bursts = 0.04 * np.arange(60)[:, None] + 0.0015 * np.arange(15)
-    made = scene(bursts.ravel(), 0.003, IDLE, beside=Beside(waking=0.003, after=0.0))
+    made = scene(bursts.ravel(), 0.003, IDLE, beside=Beside(waking=0.003, handing=0.0, after=0.0))
     found = report(points, steady(), made, kind, **options)
     assert 0.75 < found.in_time / found.requests < 14.5 / 15
 

@@ -24,13 +24,11 @@ from elastiq.values import (
 )
 from elastiq.worth import (
     ALIKE,
-    CLOSE,
     FORESIGHT,
     KEPT,
     OFTEN_APART,
     RARE_APART,
     REGION,
-    SLOW_APART,
     SOON_STEP,
     STEP,
     WANTED,
@@ -163,11 +161,11 @@ def test_a_situation_that_is_nearly_alike_is_no_new_one(make):
     worth, options = Worth(), make.options((1.0, 0.6), (2.0, 0.9))
     first, _ = worth(options, GIVEN, 1.0, 0.0)
     assert worth(options, GIVEN, exp(STEP), 0.0) == (first, RARE_APART)
-    assert RARE_APART <= ALIKE and worth._wanted == {}
     both = worth(options, GIVEN, exp(STEP), 0.0, AT_RANDOM + SOON_STEP)
     assert both == (first, RARE_APART + OFTEN_APART)
+    assert RARE_APART + OFTEN_APART <= ALIKE and worth._wanted == {}
     assert worth(options, GIVEN, exp(3 * STEP), 0.0) == (first, 3 * RARE_APART)
-    assert len(worth._wanted) == 2
+    assert len(worth._wanted) == 1
 
 
 def test_until_there_was_time_to_think_what_was_found_last_has_to_do(make):
@@ -208,19 +206,13 @@ def test_what_was_asked_for_last_is_found_first(make):
 
 
 def test_what_may_come_is_thought_of_before(make):
-    """A burst of any pace, a slower device, and clumps."""
+    """A burst of any pace."""
     worth, options = Worth(), make.options((1.0, 0.6), (2.0, 0.9))
     known(worth, options, GIVEN, 100.0, 0.0)
     found = worth.found
-    near = FORESIGHT // 2 * RARE_APART
     for pace in np.geomspace(1e-3, 100.0, 50).tolist():
-        assert worth(options, GIVEN, pace, 0.0)[1] <= CLOSE
-        for slower in (0.6, 1.6, 2.0, 3.5):
-            others = tuple(option._replace(mean=slower * option.mean) for option in options)
-            assert worth(others, GIVEN, pace, 0.0)[1] <= near + 2 * SLOW_APART
-        often = AT_RANDOM + 2 * SOON_STEP
-        assert worth(options, GIVEN, pace, 0.0, often)[1] <= near + 2 * OFTEN_APART
-    assert found < KEPT / 4
+        assert worth(options, GIVEN, pace, 0.0)[1] <= FORESIGHT // 2 * RARE_APART
+    assert 1 < found < 10
 
 
 def test_of_what_was_found_the_oldest_makes_room(make):
@@ -235,13 +227,13 @@ def test_of_what_was_found_the_oldest_makes_room(make):
 
 def test_what_lies_beside_the_last_is_not_looked_for_among_all(make, monkeypatch):
     atlas, values = _Atlas(), solve(make.options((1.0, 0.6), (2.0, 0.9)), GIVEN, 1.0, 0.0)
-    here, beside, far = (Key((0.6, 0.9), (1, 1), 0, 0, rare, 0, 0) for rare in (0, REGION + 1, 40))
+    here, beside, far = (Key((0.6, 0.9), (1, 1), 0, 0, rare, 0, 0) for rare in (0, REGION, 40))
     atlas.keep(here, values)
-    assert RARE_APART * (REGION + 1) <= CLOSE
-    assert atlas.close(beside) == (here, RARE_APART * (REGION + 1))
+    away = RARE_APART * REGION
+    assert away <= ALIKE and atlas.close(beside) == (here, away)
     asked, nearest = [], atlas.nearest
     monkeypatch.setattr(atlas, "nearest", lambda key: asked.append(key) or nearest(key))
-    assert atlas.close(beside) == (here, RARE_APART * (REGION + 1))
+    assert atlas.close(beside) == (here, away)
     assert not asked
     assert atlas.close(far) == (here, RARE_APART * 40)
     assert asked == [far]

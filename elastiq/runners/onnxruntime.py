@@ -31,7 +31,7 @@ EXACT = {"session.x64quantprecision": "1"}
 class OnnxRuntimeEngine:
     """One session, which may be replaced by one that answers the same.
 
-    It allocates its answers: with memory that was bound to it once, runs took as long or 1 % longer.
+    It allocates its answers: with memory bound to it once, runs took as long, or 1 % longer.
     """
 
     def __init__(self, session: Any) -> None:

@@ -22,6 +22,7 @@ ALL = (
     "tables",
     "dispatch",
     "foresight",
+    "clumps",
     "burst",
     "footprint",
     "overhead",

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -71,24 +71,51 @@ class Gaps:
         return drawn
 
 
+class States(Protocol):
+    """All that a server may find; values lie along the last axis, one for each."""
+
+    count: int
+
+    def slot(self, values: np.ndarray) -> np.ndarray:
+        """The values a slot earlier."""
+        ...
+
+    def refuse(self, values: np.ndarray) -> None:
+        """Refuse the oldest wherever that is better."""
+        ...
+
+    def served(
+        self, choice: Choice, given: int
+    ) -> tuple[np.ndarray, list[tuple[int, float, np.ndarray]]]:
+        """What a run leaves of each of the first states, in which somebody may wait; and by its
+        length, how likely that is, and what it earns."""
+        ...
+
+
 def optimum(choices: Sequence[Choice], given: int, gaps: Gaps) -> float:
     """The most that a request can earn on average, where each is given so many slots."""
-    lengths = [slots for choice in choices for slots in choice.runs]
-    if min(lengths) > given:
+    shortest = min(slots for choice in choices for slots in choice.runs)
+    if shortest > given:
         return 0.0
-    states = _States(given - min(lengths), gaps)
+    return earned(choices, given, _States(given - shortest, gaps), gaps.mean)
+
+
+def earned(choices: Sequence[Choice], given: int, states: States, every: float) -> float:
+    """The same, for requests one of which comes every so many slots on average."""
+    lengths = [slots for choice in choices for slots in choice.runs]
     served = [states.served(choice, given) for choice in choices if min(choice.runs) <= given]
     values = np.zeros((1 + max(lengths), states.count))  # by how much of a run is left
     for _ in range(STEPS):
         running = states.slot(values[:-1])
         earlier = np.concatenate([running[:1], running])  # to begin nothing is to wait a slot
-        for left, earned in served:
-            hoped = sum(chance * (now + earlier[slots][left]) for slots, chance, now in earned)
-            np.maximum(earlier[0], hoped, out=earlier[0])
+        for left, won in served:
+            hoped = sum(chance * (now + earlier[slots][left]) for slots, chance, now in won)
+            idle = earlier[0, : len(left)]
+            np.maximum(idle, hoped, out=idle)
         states.refuse(earlier[0])
         rise = earlier - values
         if rise.max() - rise.min() < ENOUGH * rise.max():
-            return float(rise.max() * gaps.mean)
+            return float(rise.max() * every)
         values += STRIDE * rise
     raise ArithmeticError(f"after {STEPS} slots, values still differ in how they rise")
 
@@ -133,12 +160,10 @@ class _States:
         return np.concatenate([left, np.arange(len(self._sets), self.count)])
 
     def slot(self, values: np.ndarray) -> np.ndarray:
-        """The values a slot earlier."""
         come = values[:, self._one_more]
         return come * self._chance + values[:, self._no_more] * (1.0 - self._chance)
 
     def refuse(self, values: np.ndarray) -> None:
-        """Refuse the oldest wherever that is better."""
         left = self._left(self._without)
         for age in range(self._ages):  # fewer first: another may be refused after it
             block = slice(1 << age, 2 << age)
@@ -147,8 +172,6 @@ class _States:
     def served(
         self, choice: Choice, given: int
     ) -> tuple[np.ndarray, list[tuple[int, float, np.ndarray]]]:
-        """What a run leaves of each state; and by its length, how likely that is, and what it
-        earns."""
         shortest = min(choice.runs)
         left = self._sets & ((2 << (given - shortest)) - 1)  # the others would be late anyway
         earned = {slots: np.where(left, 0.0, -np.inf) for slots in choice.runs}

@@ -6,11 +6,11 @@ As `foresight`, with points that answer one request or up to four; but here seve
 once, as they do where gaps deviate by 4 or 8 times their mean. Slots are an 8th of the time that
 requests have, and whoever comes in one is known at its beginning, which is more than can be known
 without slots. Runs take as many slots as come nearest to their mean and what comes beside them. At
-most 12 wait, as many as can hope for an answer; the bound knows no such limit.
+most 12 wait: the optimum is too low by a few thousandths for that. The bound knows no such limit.
 
 The optimum is what the best of all policies earns that serves in order of arrival, and knows all
-but the future (`benchmarks/crowds.py`). Where its share of the bound is below 0.97, nobody comes to
-0.97 of it who does not know when requests will come.
+but the future (`benchmarks/crowds.py`). Nobody comes nearer to the bound than it does who does not
+know when requests will come.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def choosing(waiting: int, load: Callable[[], Load | float]) -> Callable[[], flo
     def once() -> float:
         start = time.perf_counter()
         choice = chooser.decide(slacks, Rhythm(0.02, given=0.06))
-        chooser.learn(choice, next(noise) * choice.predicted / choice.factor)
+        chooser.learn(choice, next(noise) * choice.predicted / choice.today.factor)
         return time.perf_counter() - start
 
     return once

@@ -7,15 +7,14 @@ from typing import Any, NamedTuple
 from elastiq.load import Load
 from elastiq.policies import Decision, Option, Situation
 from elastiq.records import WHOLE
+from elastiq.today import Today
 
 
 class Choice(NamedTuple):
     """What was chosen for one request, and everything that it was chosen from."""
 
     load: Load | float
-    factor: float
-    added: float
-    overhead: float
+    today: Today
     cold: float  # by how much caches were after a rest: 0 … 1
     options: tuple[Option, ...]
     situation: Situation
@@ -46,10 +45,12 @@ class Choice(NamedTuple):
         width = max(len(option.point) for option in self.options)
         slacks = self.situation.slacks
         load = self.load if isinstance(self.load, Load) else f"others {self.load:.0%}"
+        today = self.today
         return [
             f"load       {load}",
-            f"correction runs take {self.factor:.2f}x what was measured, and {_spell(self.added)}; "
-            f"{_spell(self.overhead)} beside the engine",
+            f"correction runs take {today.factor:.2f}x as measured, and {_spell(today.added)}, "
+            f"with {_spell(today.before)} before and {_spell(today.after)} after them",
+            f"spread     p90 {today.likely:.1f}x and p99 {today.worst:.1f}x as far above the p50",
             f"queue      {len(slacks) - 1} behind; time left {', '.join(map(_spell, slacks))}; "
             f"{self.situation.in_time:.1%} lately in time",
             *(
@@ -74,9 +75,7 @@ class Choice(NamedTuple):
             "why": self.decision.why,
             "predicted": self.predicted,
             "load": self.load.as_dict() if isinstance(self.load, Load) else self.load,
-            "factor": self.factor,
-            "added": self.added,
-            "overhead": self.overhead,
+            "today": self.today._asdict(),
             "slacks": list(self.situation.slacks),
             "pace": self.situation.pace,
             "watts": self.situation.watts,

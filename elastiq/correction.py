@@ -9,10 +9,6 @@ from math import exp, inf
 
 LOWEST, HIGHEST = 0.5, 4.0
 WEIGHT = 0.1
-EXCESS_WEIGHT = 0.03
-# Where half of the runs are longer than typical, by an amount that is distributed exponentially,
-# the ninth in ten and the 99th in a hundred lie so many times its average over all above it.
-NINETIETH, NINETY_NINTH = 3.2, 7.8
 HALF_LIFE = 30.0
 COOLING = 1.5e-3  # seconds without a run, after which caches are cold by two thirds
 
@@ -44,15 +40,13 @@ class Correction:
     A table is measured in a tight loop. Between other work a run begins with cold caches, which
     adds about the same to every engine, while a slower clock makes all of them slower in
     proportion. Runs of several engines tell one from the other; of one alone, both take their
-    share. What was learnt goes back to nothing when it idles. `excess` is by how much, as a share,
-    the runs above what is expected are longer, averaged over all. `scale` is a usual time of these
+    share. What was learnt goes back to nothing when it idles. `scale` is a usual time of these
     engines.
     """
 
     def __init__(self, scale: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.factor = 1.0
         self.added = 0.0
-        self.excess = 0.0
         self._scale = scale
         self._clock = clock
         self._learnt = self._warm = clock()
@@ -81,8 +75,6 @@ class Correction:
         self.added = min(HIGHEST * self._scale, max(0.0, self.added + share * error))
         rest = (before + error - self.added) / measured
         self.factor = min(HIGHEST, max(LOWEST, rest))
-        over = min(HIGHEST, max(0.0, actual / self.expected(measured) - 1.0))
-        self.excess += EXCESS_WEIGHT * (over - self.excess)
 
     def _forget(self, now: float) -> None:
         """What was learnt long ago says little: without this, a bad minute would bar the costly

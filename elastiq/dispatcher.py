@@ -9,7 +9,7 @@ from math import exp, inf, log
 from typing import NamedTuple
 
 from elastiq.choice import Choice
-from elastiq.correction import NINETIETH, NINETY_NINTH, Correction, Extra, chill
+from elastiq.correction import Correction, Extra, chill
 from elastiq.errors import ElastiqError, unknown
 from elastiq.latency import LatencyTable
 from elastiq.load import Load
@@ -18,11 +18,13 @@ from elastiq.punctuality import Punctuality
 from elastiq.records import WHOLE, PointRecord
 from elastiq.rhythm import Rhythm
 from elastiq.spending import Spending
+from elastiq.tails import Tail, reach
+from elastiq.today import Today
 
 RENEWED = 0.025  # seconds for which what is known of the device is good: clocks jump within some
 LOAD_STEP = 0.05  # nearer ones are one: sensors are not that exact
 FACTOR_STEP = 0.04
-EXCESS_STEP = 0.04
+LIKELY_STEP, WORST_STEP = 0.1, 0.25  # of how far they were measured to reach
 EXTRA_STEP = 0.1  # of the fastest run
 PACE_STEP = 0.3  # of its logarithm
 GIVEN_STEP = 0.1  # likewise
@@ -41,10 +43,7 @@ class _Known(NamedTuple):
 
     load: Load | float
     level: float
-    factor: float
-    added: float
-    excess: float
-    overhead: float
+    today: Today
     rhythm: Rhythm
     waking: float
     shifting: float
@@ -73,16 +72,18 @@ class Dispatcher:
         usual = sorted(table.of(point, 0.0).p50 for point in points)
         self._correction = correction or Correction(usual[len(points) // 2], clock)
         self._extra_step = EXTRA_STEP * usual[0]
-        self._beside, self._shifting, self._waking = Extra(), Extra(), Extra()
+        self._before, self._after = Extra(), Extra()
+        self._likely, self._worst = Tail(0.1, 0.05), Tail(0.01, 0.15)
+        self._shifting, self._waking = Extra(), Extra()
         self._spending = Spending(clock)
         self._punctuality = Punctuality()
         self._clock = clock
         self._ended = -inf
-        self._runs: list[tuple[Choice, float, float, Sequence[str]]] = []  # not taken in yet
+        self._runs: list[tuple[Choice, float, float, float, Sequence[str]]] = []  # not taken in yet
         self._measured: dict[tuple[str, float], tuple[Option, ...]] = {}
-        self._corrected: dict[tuple[float, ...], dict[str, tuple[Option, ...]]] = {}
+        self._corrected: dict[tuple[float, Today], dict[str, tuple[Option, ...]]] = {}
         self._along: dict[tuple[int, float, tuple[str, ...]], float] = {}
-        self._known = _Known(0.0, 0.0, 1.0, 0.0, 0.0, 0.0, UNHEARD, 0.0, 0.0, 0.0)
+        self._known = _Known(0.0, 0.0, Today(), UNHEARD, 0.0, 0.0, 0.0)
         self._fastest, self._slowest = inf, 0.0  # paces that are not worth a new look
         self._options: dict[str, tuple[Option, ...]] = {}  # by kind of request
         self._renewed = -inf
@@ -152,7 +153,7 @@ class Dispatcher:
             self._hear(rhythm)
         elif pace is not None and not self._fastest <= pace <= self._slowest:
             self._hear(rhythm)
-        load, level, factor, added, _, overhead, lately, waking, shifting, watts = self._known
+        load, level, today, lately, waking, shifting, watts = self._known
         cold = chill(now - self._ended)
         situation = Situation(
             level,
@@ -171,19 +172,25 @@ class Dispatcher:
             decision = self._policy.choose(options, situation)
         else:
             decision = Decision(self._place(held), HELD)
-        return Choice(load, factor, added, overhead, cold, options, situation, decision, kind)
+        return Choice(load, today, cold, options, situation, decision, kind)
 
     def learn(
-        self, choice: Choice, took: float, beside: float = 0.0, ran: Sequence[str] = ()
+        self,
+        choice: Choice,
+        took: float,
+        before: float = 0.0,
+        after: float = 0.0,
+        ran: Sequence[str] = (),
     ) -> None:
-        """Put down what a choice's run really took: in the engines that `ran`, and beside them.
+        """Put down what a choice's run really took, in the engines that `ran`; and what passed
+        before it, since the first was called, and after it.
 
         It is taken in when the device is looked at, or with a few others: there and then, each
         would be after an engine that has filled the caches with its own, and take three times as
         long while others wait.
         """
         self._ended, self._current = self._clock(), choice.decision.index
-        self._runs.append((choice, took, beside, ran))
+        self._runs.append((choice, took, before, after, ran))
         if len(self._runs) >= RUNS:
             self._take_in()
 
@@ -193,16 +200,26 @@ class Dispatcher:
         for run in runs:
             self._learn(*run)
 
-    def _learn(self, choice: Choice, took: float, beside: float, ran: Sequence[str]) -> None:
+    def _learn(
+        self, choice: Choice, took: float, before: float, after: float, ran: Sequence[str]
+    ) -> None:
+        today = choice.today
         self._spending.spend(choice.option.energy or 0.0)
-        self._beside.learn(beside)
-        steady = choice.option.typical - choice.overhead
-        if ran and len(self._points[choice.decision.index].ways(choice.kind)) > 1:
-            steady = self._expected(choice, tuple(ran)) * choice.factor + choice.added
+        self._before.learn(before)
+        self._after.learn(after)
+        steady = choice.option.typical - today.before
+        ways = self._points[choice.decision.index].ways(choice.kind) if ran else ()
+        if len(ways) > 1:
+            steady = self._expected(choice, tuple(ran)) * today.factor + today.added
         # What it took to start is learnt apart from what the run itself takes.
         start = choice.situation.starting(choice.decision.index)
         cold = choice.cold > COLD
-        self._correction.learn(took - start, (steady - choice.added) / choice.factor, cold)
+        self._correction.learn(took - start, (steady - today.added) / today.factor, cold)
+        if len(ways) <= 1:  # else they differ because requests do
+            measured = self._at(choice.kind, choice.situation.load)[choice.decision.index]
+            over = (took - start) / self._correction.expected(measured.typical) - 1.0
+            self._likely.learn(over, reach(measured.typical, measured.likely))
+            self._worst.learn(over, reach(measured.typical, measured.worst))
         if cold:
             self._waking.learn(took - steady, choice.cold)
         elif choice.situation.current not in (None, choice.decision.index):
@@ -246,16 +263,20 @@ class Dispatcher:
             load,
             # In this order max() turns a load that is not a number into 0 instead of passing it on.
             _steady(LOAD_STEP, min(1.0, max(0.0, others)), before.level),
-            _steady(FACTOR_STEP, self._correction.factor, before.factor),
-            _steady(extra, self._correction.added, before.added),
-            _steady(EXCESS_STEP, self._correction.excess, before.excess),
-            _steady(extra, self._beside.seconds, before.overhead),
+            Today(
+                _steady(FACTOR_STEP, self._correction.factor, before.today.factor),
+                _steady(extra, self._correction.added, before.today.added),
+                _steady(LIKELY_STEP, max(1.0, self._likely.times), before.today.likely),
+                _steady(WORST_STEP, max(1.0, self._worst.times), before.today.worst),
+                _steady(extra, self._before.seconds, before.today.before),
+                _steady(extra, self._after.seconds, before.today.after),
+            ),
             before.rhythm,
             _steady(extra, self._waking.seconds, before.waking),
             _steady(extra, self._shifting.seconds, before.shifting),
             self._spending.watts,
         )
-        key = known[1:6]
+        key = known.level, known.today
         if key not in self._corrected:
             if len(self._corrected) >= KEPT:
                 self._corrected.clear()
@@ -264,10 +285,8 @@ class Dispatcher:
 
     def _of_kind(self, kind: str) -> tuple[Option, ...]:
         """The options for requests of a kind, as they are now."""
-        _, level, factor, added, excess, overhead, *_ = self._known
-        self._options[kind] = options = tuple(
-            _corrected(option, factor, added, excess, overhead) for option in self._at(kind, level)
-        )
+        _, level, today, *_ = self._known
+        self._options[kind] = options = tuple(map(today.option, self._at(kind, level)))
         return options
 
     def _at(self, kind: str, load: float) -> tuple[Option, ...]:
@@ -295,28 +314,6 @@ class Dispatcher:
                 self._along.clear()
             self._along[key] = self._table.along(self._points[index], Counter(ran), level).p50
         return self._along[key]
-
-
-def _corrected(
-    option: Option, factor: float, added: float, excess: float, overhead: float
-) -> Option:
-    """An option as it is now. Beside bad runs as they were measured, those lately are looked at."""
-    point, score, typical, likely, worst, mean, takes, energy = option
-    usual = typical * factor + added
-
-    def at_least(measured: float, seen: float) -> float:
-        return max(measured * factor + added, usual * (1.0 + seen * excess)) + overhead
-
-    return Option(
-        point,
-        score,
-        usual + overhead,
-        at_least(likely, NINETIETH),
-        at_least(worst, NINETY_NINTH),
-        at_least(mean, 1.0),
-        takes,
-        energy,
-    )
 
 
 def _check(points: Sequence[PointRecord], table: LatencyTable) -> None:

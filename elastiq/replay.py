@@ -195,7 +195,7 @@ def _outcome(one: Sent, deadline: float, score: Callable[[Answer, int], float | 
         score=found or 0.0,
         differing=found is None,
         took=answer.took,
-        beside=answer.choice.overhead,
+        beside=answer.choice.today.before + answer.choice.today.after,
     )
 
 

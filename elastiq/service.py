@@ -91,7 +91,8 @@ class Service:
                     settle(one, Answer(answer, start - one.arrived, took, choice))
             # Whoever waited has the answer by now; the next request has waited for all of this.
             if done.ran:
-                self._dispatcher.learn(choice, took, self._clock() - begun - took, done.ran)
+                after = self._clock() - start - took
+                self._dispatcher.learn(choice, took, start - begun, after, done.ran)
             for one in batch:
                 self.count(one, one.expires is None or start + took <= one.expires)
             if self._sessions is not None and request.session is not None:

@@ -98,14 +98,17 @@ def steps(
     evenness = gaps.evenness(soon)
     runs = np.array([_lengths(option) for option in options]) / given
     shifting = shift * sum(option.mean for option in options) / len(options) / given
-    # By whether the point ran last, by point, by length of the run, and by wait of the request.
+    pauses = np.array([option.after for option in options])[:, None, None] / given
+    # How long a request has waited when it is answered, and when the next is begun with: by whether
+    # the point ran last, by point, by length of the run, and by wait of the request.
     done = WAITS + runs[..., None] + np.array((0.0, shifting))[:, None, None, None]
+    free = done + pauses
     scores = np.array([option.score for option in options])
     earned = scores[:, None] * (CHANCES @ (done <= 1.0))
     # The wait of the next is what this one waited and took, less the time between their arrivals.
     next_waits = _waits_after(rarity, evenness)
     yield
-    ends = np.minimum(done * (STATES / LONGEST), STATES)
+    ends = np.minimum(free * (STATES / LONGEST), STATES)
     near = np.maximum(0.0, 1.0 - np.abs(ends[..., None] - np.arange(STATES + 1)))
     yield
     moves = np.einsum("sacwv,c->sawv", near, CHANCES)
@@ -116,7 +119,7 @@ def steps(
             # Counted by the request and not by the run: a run that answers two is gone through as
             # one that answers one, and leaves all as it is every other time.
             part = (1.0 / _served(option.takes, rarity, evenness))[:, None]
-            many = _moves_of_many(option.takes, done[:, place], rarity, evenness)
+            many = _moves_of_many(option.takes, free[:, place], rarity, evenness)
             moves[:, place] = part * many + (1.0 - part) * np.eye(STATES + 1)
     # By the point that ran last, and by wait.
     value = np.zeros((len(options), STATES + 1)) if begin is None else begin
@@ -162,23 +165,23 @@ def _served(takes: int, rarity: float, evenness: float = 1.0) -> np.ndarray:
 
 
 def _moves_of_many(
-    takes: int, done: np.ndarray, rarity: float, evenness: float = 1.0
+    takes: int, free: np.ndarray, rarity: float, evenness: float = 1.0
 ) -> np.ndarray:
     """How likely the next request has waited so long, after a run that took several.
 
-    `done` is how long the first of them has waited at its end, by shift, length of the run, and how
-    long it had at its beginning. Whoever came as the one too many before that is next; else
-    whoever comes first after it.
+    `free` is how long the first of them has waited when the next is begun with, by shift, length of
+    the run, and how long it had at its beginning. Whoever came as the one too many before that is
+    next; else whoever comes first after it.
     """
     middles = (WAITS[1:] + WAITS[:-1]) / 2
     begun = WAITS[:, None]
-    gap = np.maximum(0.0, done[..., None] - middles)
+    gap = np.maximum(0.0, free[..., None] - middles)
     # Those of whom none comes between the beginning and the end: the first was alone, or else the
     # last before came just then.
     alone = gaps.later(begun, rarity, evenness)
     since = gaps.later(np.maximum(0.0, gap - begun), rarity, evenness)
     fewer = gaps.later(begun, rarity, evenness, takes)
-    at_most = np.ones((*done.shape, STATES + 2))
+    at_most = np.ones((*free.shape, STATES + 2))
     at_most[..., 0] = 0.0
     at_most[..., 1:-1] = np.where(
         gap <= begun,

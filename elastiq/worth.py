@@ -140,7 +140,7 @@ class _Points:
 
     def __init__(self, options: tuple[Option, ...]) -> None:
         self.options = options
-        means = [option.mean for option in options]
+        means = [option.busy for option in options]
         self._scores = tuple(option.score for option in options)
         self._takes = tuple(option.takes for option in options)
         self._cost, self._mean = sum(means), sum(means) / len(means)

@@ -24,6 +24,12 @@ class Option(NamedTuple):
     mean: float  # likewise
     takes: int = 1  # requests that one run answers together, at most
     energy: float | None = None  # joules of a run; None: nothing counted them
+    after: float = 0.0  # seconds from its answers until the next run can begin
+
+    @property
+    def busy(self) -> float:
+        """The seconds from the beginning of a run until the next can begin, on average."""
+        return self.mean + self.after
 
 
 class Situation(NamedTuple):

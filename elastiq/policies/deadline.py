@@ -44,7 +44,7 @@ class Deadline:
             for index, option in enumerate(options):
                 # Without a margin, a slack that hovers about one p99 would shift every time.
                 stretch = 1 + self.margin if index > current else 1.0
-                typical = option.typical * stretch
+                typical = option.typical * stretch + option.after
                 final = last(option) * stretch + situation.starting(index)
                 if typical <= pace * option.takes and _in_time(typical, final, queue, option.takes):
                     fitting.append(index)

@@ -189,7 +189,10 @@ def _one_by_one(option: Option, singles: list[Option]) -> float:
         return 0.0
     return max(
         (
-            min(option.typical / single.typical, option.mean / single.mean)
+            min(
+                (option.typical + option.after) / (single.typical + single.after),
+                option.busy / single.busy,
+            )
             for single in singles
             if single.score >= option.score
         ),
@@ -222,7 +225,7 @@ class _Costs:
     def __init__(self, options: tuple[Option, ...], given: float, extra: list[float]) -> None:
         self.options = options
         self.packs = any(option.takes > 1 for option in options)
-        self.fastest = min(option.mean / option.takes for option in options)  # per request
+        self.fastest = min(option.busy / option.takes for option in options)  # per request
         self.cells = cells = CELLS / (LONGEST * given)  # in a second
         self.known: list[_Known] = [
             (
@@ -235,7 +238,7 @@ class _Costs:
                 option.typical,
                 option.likely,
                 option.worst,
-                index * ROW + round(min(CELLS, option.mean * cells)),
+                index * ROW + round(min(CELLS, option.busy * cells)),
                 option.takes,
                 extra[index],
             )

@@ -18,7 +18,6 @@ def test_it_stays_within_bounds_whatever_it_is_told(runs):
         correction.learn(actual, measured)
         assert 0.0 <= correction.added <= HIGHEST
         assert LOWEST <= correction.factor <= HIGHEST
-        assert 0.0 <= correction.excess <= HIGHEST
 
 
 @given(st.floats(1e-6, 1e6))
@@ -93,9 +92,8 @@ def test_it_tells_a_spread_from_a_slowdown():
     for turn in range(400):
         steady.learn(1.5, 1.0)
         spread.learn(3.0 if turn % 10 == 0 else 1.0, 1.0)
-    assert steady.expected(1.0) == pytest.approx(1.5, rel=0.01) and steady.excess < 0.02
+    assert steady.expected(1.0) == pytest.approx(1.5, rel=0.01)
     assert spread.expected(1.0) == pytest.approx(1.0, rel=0.05)
-    assert spread.excess == pytest.approx(0.2, rel=0.5)  # one in ten is longer by 2
 
 
 @given(st.lists(times))

@@ -41,7 +41,7 @@ GIVEN = 5.0
 POINTS = ((0.8, 0.6), (1.0, 0.85), (1.4, 0.93), (2.5, 0.94))  # seconds, score
 
 
-def serve(options, chooser, pace, count=4000, evenness=1.0, soon=AT_RANDOM):
+def serve(options, chooser, pace, count=4000, evenness=1.0, soon=AT_RANDOM, after=0.0):
     """The mean score of all requests: first come, first served, and the hopeless are refused."""
     gaps = np.random.default_rng(0).gamma(evenness, pace / evenness, count)
     arrivals = np.cumsum(gaps).tolist()
@@ -56,7 +56,7 @@ def serve(options, chooser, pace, count=4000, evenness=1.0, soon=AT_RANDOM):
         if decision.refuses or option.typical > slacks[0]:
             index += 1
             continue
-        free, current = now + option.typical, chosen
+        free, current = now + option.typical + after, chosen
         answered = slacks[: option.takes]
         score += option.score * sum(option.typical <= slack for slack in answered)
         index += len(answered)
@@ -70,6 +70,22 @@ def test_it_beats_the_point_that_would_have_been_best(make, pace):
     fixed = [serve(options, policy("fixed", point=o.point), pace) for o in options]
     assert ours > max(fixed)
     assert ours > serve(options, policy("deadline"), pace)
+
+
+@pytest.mark.parametrize("batches", [1, 4])
+def test_what_passes_after_a_run_is_taken_from_those_to_come(make, batches):
+    """And not from the request that is answered by then."""
+    options, after = make.options(*((2 * cost, score, batches) for cost, score in POINTS)), 0.5
+    pace = 2.5 / batches
+    told = tuple(option._replace(after=after) for option in options)
+    slower = tuple(
+        option._replace(**{part: getattr(option, part) + after for part in option._fields[2:6]})
+        for option in options
+    )
+    knows = serve(told, policy("utility"), pace, after=after)
+    assert knows > serve(options, policy("utility"), pace, after=after)
+    # Who takes runs for so much slower has `serve` take them for it as well.
+    assert knows > serve(slower, policy("utility"), pace)
 
 
 def test_where_most_are_lost_anyway_it_loses_little(make):

@@ -53,6 +53,14 @@ def test_everybody_in_the_queue_must_make_it(make):
     assert pick(options, [None, 2]) == 0
 
 
+def test_what_passes_after_a_run_is_waited_for_by_those_behind(make):
+    options = tuple(o._replace(after=0.5) for o in make.options((1, 0.5), (2, 0.7)))
+    assert pick(options, [2]) == 1
+    assert pick(options, [2, 4.4]) == 0
+    assert pick(options, [2, 4.5]) == 1
+    assert pick(options, [2], pace=2.4) == 0
+
+
 def test_bad_runs_are_not_expected_of_everybody_in_the_queue():
     options = (Option("a", 0.5, 1, 4, 5, 1), Option("b", 0.9, 2, 5, 6, 2))
     assert pick(options, [9, 9, 10]) == 1  # two typical runs and one bad one: 10

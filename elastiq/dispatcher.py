@@ -35,7 +35,7 @@ HELD = "where its session began"
 UNHEARD = Rhythm()
 GUESS = 2.0  # times the costliest run: what requests are given, before there was one
 COLD = 0.5  # from where on a run tells what it costs to begin cold
-RUNS = 5  # that are taken in at once, at most
+RUNS = 3  # that are taken in at once, at most
 
 
 class _Known(NamedTuple):
@@ -217,9 +217,10 @@ class Dispatcher:
         self._correction.learn(took - start, (steady - today.added) / today.factor, cold)
         if len(ways) <= 1:  # else they differ because requests do
             measured = self._at(choice.kind, choice.situation.load)[choice.decision.index]
-            over = (took - start) / self._correction.expected(measured.typical) - 1.0
-            self._likely.learn(over, reach(measured.typical, measured.likely))
-            self._worst.learn(over, reach(measured.typical, measured.worst))
+            _, _, typical, likely, worst, *_ = measured
+            over = (took - start) / self._correction.expected(typical) - 1.0
+            self._likely.learn(over, reach(typical, likely))
+            self._worst.learn(over, reach(typical, worst))
         if cold:
             self._waking.learn(took - steady, choice.cold)
         elif choice.situation.current not in (None, choice.decision.index):

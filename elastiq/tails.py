@@ -8,7 +8,8 @@ SHORTEST, LONGEST = 0.5, 8.0  # times what was measured
 
 def reach(usual: float, long: float) -> float:
     """How far a long run lies above a usual one, as a share of that."""
-    return max(LEAST, long / usual - 1.0)
+    above = long / usual - 1.0
+    return above if above > LEAST else LEAST
 
 
 class Tail:
@@ -24,5 +25,7 @@ class Tail:
 
     def learn(self, over: float, measured: float) -> None:
         """Take in a run that lay so far above a usual one, where long ones were measured to."""
-        step = self._up if over > self.times * measured else self._down
-        self.times = min(LONGEST, max(SHORTEST, self.times * step))
+        times = self.times
+        times *= self._up if over > times * measured else self._down
+        if SHORTEST < times < LONGEST:  # else it stays where it is: every run is learnt from
+            self.times = times

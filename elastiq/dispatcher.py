@@ -29,7 +29,7 @@ EXTRA_STEP = 0.1  # of the fastest run
 PACE_STEP = 0.3  # of its logarithm
 GIVEN_STEP = 0.1  # likewise
 SOON_STEP = 0.125  # of all gaps
-SHORTEST = 1e-6  # seconds between arrivals, and to be given
+SHORTEST = 1e-6  # seconds between arrivals, to be given, and that a run takes
 KEPT = 256  # situations whose options are kept
 HELD = "where its session began"
 UNHEARD = Rhythm()
@@ -69,7 +69,7 @@ class Dispatcher:
         self._policy = policy
         self._thinking = policy if isinstance(policy, Thinking) else None
         self._load = load
-        usual = sorted(table.of(point, 0.0).p50 for point in points)
+        usual = sorted(max(SHORTEST, table.of(point, 0.0).p50) for point in points)
         self._correction = correction or Correction(usual[len(points) // 2], clock)
         self._extra_step = EXTRA_STEP * usual[0]
         self._before, self._after = Extra(), Extra()
@@ -215,10 +215,11 @@ class Dispatcher:
         start = choice.situation.starting(choice.decision.index)
         cold = choice.cold > COLD
         self._correction.learn(took - start, (steady - today.added) / today.factor, cold)
-        if len(ways) <= 1:  # else they differ because requests do
-            measured = self._at(choice.kind, choice.situation.load)[choice.decision.index]
-            _, _, typical, likely, worst, *_ = measured
-            over = (took - start) / self._correction.expected(typical) - 1.0
+        measured = self._at(choice.kind, choice.situation.load)[choice.decision.index]
+        _, _, typical, likely, worst, *_ = measured
+        usual = self._correction.expected(typical)
+        if usual > 0.0 and len(ways) <= 1:  # of several ways, runs differ because requests do
+            over = (took - start) / usual - 1.0
             self._likely.learn(over, reach(typical, likely))
             self._worst.learn(over, reach(typical, worst))
         if cold:

@@ -8,7 +8,7 @@ SHORTEST, LONGEST = 0.5, 8.0  # times what was measured
 
 def reach(usual: float, long: float) -> float:
     """How far a long run lies above a usual one, as a share of that."""
-    above = long / usual - 1.0
+    above = long / usual - 1.0 if usual > 0.0 else 0.0
     return above if above > LEAST else LEAST
 
 
@@ -27,5 +27,5 @@ class Tail:
         """Take in a run that lay so far above a usual one, where long ones were measured to."""
         times = self.times
         times *= self._up if over > times * measured else self._down
-        if SHORTEST < times < LONGEST:  # else it stays where it is: every run is learnt from
+        if SHORTEST < times < LONGEST:
             self.times = times

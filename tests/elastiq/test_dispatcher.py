@@ -128,6 +128,13 @@ def test_runs_as_the_table_has_them_teach_it_nothing(make):
     assert mean == pytest.approx(measured.mean, rel=0.2)
 
 
+def test_a_point_that_takes_no_time_by_the_table_is_learnt_from_too(make):
+    dispatcher = make.dispatcher([("free", 0.0), ("small", 0.001)])
+    for turn in range(100):
+        dispatcher.learn(dispatcher.decide([(0.0005, 1.0)[turn % 2]]), 0.01 * (turn % 7))
+    assert dispatcher.decide([1.0]).option.worst < 1.0
+
+
 def test_what_passes_after_a_run_delays_the_next_and_not_its_own_answer(make):
     dispatcher = make.dispatcher([("only", 0.004)])
     for _ in range(100):

@@ -48,8 +48,8 @@ class Choice(NamedTuple):
         today = self.today
         return [
             f"load       {load}",
-            f"correction runs take {today.factor:.2f}x as measured, and {_spell(today.added)}, "
-            f"with {_spell(today.before)} before and {_spell(today.after)} after them",
+            f"correction {today.factor:.2f}x as long as measured, {_spell(today.added)} more; "
+            f"{_spell(today.before)} pass before a run, {_spell(today.after)} after it",
             f"spread     p90 {today.likely:.1f}x and p99 {today.worst:.1f}x as far above the p50",
             f"queue      {len(slacks) - 1} behind; time left {', '.join(map(_spell, slacks))}; "
             f"{self.situation.in_time:.1%} lately in time",

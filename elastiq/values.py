@@ -97,7 +97,7 @@ def steps(
     """
     evenness = gaps.evenness(soon)
     runs = np.array([_lengths(option) for option in options]) / given
-    shifting = shift * sum(option.mean for option in options) / len(options) / given
+    shifting = shift * sum(option.busy for option in options) / len(options) / given
     pauses = np.array([option.after for option in options])[:, None, None] / given
     # How long a request has waited when it is answered, and when the next is begun with: by whether
     # the point ran last, by point, by length of the run, and by wait of the request.

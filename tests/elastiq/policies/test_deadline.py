@@ -144,7 +144,7 @@ def test_hysteresis_keeps_what_was_right(options, slacks, pace):
     assert pick(options, slacks, first, pace) == first
 
 
-@settings(suppress_health_check=[HealthCheck.filter_too_much])
+@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(points, st.lists(st.floats(0.0, 100.0), min_size=1, max_size=20))
 def test_whoever_can_be_served_in_time_is(options, slacks):
     decision = deadline.choose(options, Situation(0.0, tuple(slacks), None, None))

@@ -62,6 +62,23 @@ def test_what_a_choice_takes_is_counted_once(make, left, runs):
     assert (answer.exception(0) is None) == runs
 
 
+def test_what_passes_before_a_run_is_told_from_what_passes_after_it(make):
+    clock, learnt = make.clock(0.0), []
+    dispatcher = make.dispatcher(clock=clock)
+    dispatcher.learn = lambda choice, *times, **more: learnt.append(times[:3])
+
+    def pass_by(seconds):
+        clock.now += seconds
+        return {}
+
+    desk = Desk(dispatcher, make.execute(lambda *run: pass_by(0.004)), clock=clock)
+    choices_take(0.002, dispatcher, clock)
+    desk.submit({}).add_done_callback(lambda _: pass_by(0.001))
+    clock.now += 1.0  # it waits, which is neither
+    assert desk.serve_one()
+    assert learnt == [pytest.approx((0.004, 0.002, 0.001))]
+
+
 def test_who_expires_during_a_choice_is_refused(make):
     clock = make.clock(0.0)
     dispatcher = make.dispatcher(clock=clock)

@@ -7,7 +7,7 @@ from math import exp
 import numpy as np
 import pytest
 
-from elastiq.policies import Situation, policy
+from elastiq.policies import Option, Situation, policy
 from elastiq.rhythm import AT_RANDOM
 from elastiq.values import (
     CELLS,
@@ -41,8 +41,10 @@ GIVEN = 5.0
 POINTS = ((0.8, 0.6), (1.0, 0.85), (1.4, 0.93), (2.5, 0.94))  # seconds, score
 
 
-def serve(options, chooser, pace, count=4000, evenness=1.0, soon=AT_RANDOM, after=0.0):
-    """The mean score of all requests: first come, first served, and the hopeless are refused."""
+def serve(options, chooser, pace, count=4000, evenness=1.0, soon=AT_RANDOM, believed=None):
+    """The mean score of all requests: first come, first served, and those who are taken for
+    hopeless are refused. The chooser may believe that the options are others."""
+    believed = believed or options
     gaps = np.random.default_rng(0).gamma(evenness, pace / evenness, count)
     arrivals = np.cumsum(gaps).tolist()
     free, score, current, index = 0.0, 0.0, None, 0
@@ -51,12 +53,12 @@ def serve(options, chooser, pace, count=4000, evenness=1.0, soon=AT_RANDOM, afte
         waiting = bisect_right(arrivals, now, index)
         slacks = [arrival + GIVEN - now for arrival in arrivals[index : min(waiting, index + 17)]]
         situation = Situation(0.0, tuple(slacks), current, pace, GIVEN, soon=soon)
-        decision = chooser.choose(options, situation)
+        decision = chooser.choose(believed, situation)
         chosen, option = decision.index, options[decision.index]
-        if decision.refuses or option.typical > slacks[0]:
+        if decision.refuses or believed[chosen].typical > slacks[0]:
             index += 1
             continue
-        free, current = now + option.typical + after, chosen
+        free, current = now + option.typical + option.after, chosen
         answered = slacks[: option.takes]
         score += option.score * sum(option.typical <= slack for slack in answered)
         index += len(answered)
@@ -75,17 +77,13 @@ def test_it_beats_the_point_that_would_have_been_best(make, pace):
 @pytest.mark.parametrize("batches", [1, 4])
 def test_what_passes_after_a_run_is_taken_from_those_to_come(make, batches):
     """And not from the request that is answered by then."""
-    options, after = make.options(*((2 * cost, score, batches) for cost, score in POINTS)), 0.5
+    known = make.options(*((2 * cost, score, batches) for cost, score in POINTS))
+    options = tuple(option._replace(after=0.5) for option in known)
+    slower = tuple(Option(*o[:2], *(cost + o.after for cost in o[2:6]), o.takes) for o in options)
     pace = 2.5 / batches
-    told = tuple(option._replace(after=after) for option in options)
-    slower = tuple(
-        option._replace(**{part: getattr(option, part) + after for part in option._fields[2:6]})
-        for option in options
-    )
-    knows = serve(told, policy("utility"), pace, after=after)
-    assert knows > serve(options, policy("utility"), pace, after=after)
-    # Who takes runs for so much slower has `serve` take them for it as well.
-    assert knows > serve(slower, policy("utility"), pace)
+    knows = serve(options, policy("utility"), pace)
+    for believed in (known, slower):
+        assert knows > serve(options, policy("utility"), pace, believed=believed)
 
 
 def test_where_most_are_lost_anyway_it_loses_little(make):

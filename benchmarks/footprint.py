@@ -36,7 +36,7 @@ from benchmarks.harness import Figure, at_most, interleaved, store
 from benchmarks.making import made
 from elastiq.bundle import SAMPLES, WEIGHTS, Bundle
 from elastiq.protocols import Arrays
-from elastiq.runners.onnxruntime import EXACT, FILE
+from elastiq.runners.onnxruntime import FILE, exact
 
 SETTINGS = {
     "model": "zoo.perceiver:realistic",
@@ -218,7 +218,7 @@ def _child(task: str, place: Path, *arguments: str) -> dict[str, float]:
 def _naive(place: Path, index: int) -> Call:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    for key, value in EXACT.items():
+    for key, value in exact().items():
         options.add_session_config_entry(key, value)
     session = onnxruntime.InferenceSession(str(place / f"{index}.onnx"), options)
     return lambda feed: session.run(["logits"], feed)[0]

@@ -29,7 +29,6 @@ from elastiq import device
 from elastiq.device import Device
 from elastiq.errors import unknown
 
-X86 = ("x86_64", "AMD64")
 ACTIVATION_STEPS, WEIGHT_STEPS = 127.5, 127  # from nothing to the limit, as the quantizer counts
 
 
@@ -117,11 +116,10 @@ class Recipe:
 def exact_bits(cpu: Device) -> int:
     """Of the weights that a CPU multiplies fast and exactly.
 
-    x86 CPUs without VNNI add two products of u8 and s8 in 16 bits, which 8 bits overflow: OpenVINO
-    then answers wrongly, and ONNX Runtime is told to take a slower kernel.
+    With 8 where only 7 are exact, OpenVINO answers wrongly, and ONNX Runtime is told to take a
+    slower kernel.
     """
-    narrow = cpu.machine in X86 and not any("vnni" in flag for flag in cpu.flags)
-    return 7 if narrow else 8
+    return 8 if cpu.exact_in_int8 else 7
 
 
 RECIPES = {

@@ -24,6 +24,7 @@ TELLING_FLAGS = (
     "asimddp",
     "i8mm",
 )
+X86 = ("x86_64", "AMD64")
 ROOT = Path("/")
 TOLD = {  # by some devices, beside what all tell
     "jetson linux": "etc/nv_tegra_release",
@@ -50,6 +51,12 @@ class Device:
         short = re.sub(r"[^a-z0-9]+", "-", self.cpu.lower()).strip("-")[:40]
         parts = [self.cpu, self.cores, self.flags, self.machine, self.memory_gib]
         return f"{short}-{self.cores}c-{digest.of_value(parts)[:8]}"
+
+    @property
+    def exact_in_int8(self) -> bool:
+        """Whether its fastest products of u8 and s8 are exact. x86 CPUs without VNNI add two of
+        them in 16 bits, which 8 bits overflow."""
+        return self.machine not in X86 or any("vnni" in flag for flag in self.flags)
 
 
 @lru_cache(maxsize=1)

@@ -35,7 +35,6 @@ REST = "constants.bin"
 HINTS = ("latency", "throughput")
 WORTH = 16 << 20  # bytes of weights, from which on it is worth to share them
 QUANTIZED = b"FakeQuantize"  # in a model of INT8
-EXACT_INT8 = {"avx512_vnni", "avx_vnni", "amx_int8", "asimd"}  # CPU flags, any of which suffices
 
 
 @dataclass(frozen=True)
@@ -311,8 +310,8 @@ def _settings(hint: str, threads: int) -> dict[str, Any]:
         "INFERENCE_PRECISION_HINT": "f32",
         "ENABLE_CPU_PINNING": False,  # engines that pin themselves to one core fight for it
     }
-    if not EXACT_INT8.intersection(device.this().flags):
-        # Its integer products saturate on such CPUs (errors of 15 %), and are slower than FP32.
+    if not device.this().exact_in_int8:
+        # It would be wrong by 15 %, and slower than in FP32.
         settings["LP_TRANSFORMS_MODE"] = "NO"
     return settings
 

@@ -102,18 +102,9 @@ def test_the_quantized_graph_computes_what_its_numbers_say(spec):
         np.testing.assert_allclose(session.run(None, feed)[0], expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("machine", "flags", "bits"),
-    [
-        ("x86_64", ("avx2",), 7),
-        ("x86_64", ("avx2", "avx512f"), 7),
-        ("x86_64", ("avx2", "avx_vnni"), 8),
-        ("AMD64", ("avx2", "avx512f", "avx512_vnni"), 8),
-        ("aarch64", ("asimd",), 8),
-    ],
-)
-def test_cpus_that_saturate_get_weights_of_seven_bits(machine, flags, bits):
-    assert exact_bits(Device("a CPU", 2, flags, machine, 8)) == bits
+@pytest.mark.parametrize(("flags", "bits"), [(("avx2",), 7), (("avx2", "avx_vnni"), 8)])
+def test_cpus_that_saturate_get_weights_of_seven_bits(flags, bits):
+    assert exact_bits(Device("a CPU", 2, flags, "x86_64", 8)) == bits
 
 
 @settings(max_examples=10, deadline=None)

@@ -32,6 +32,20 @@ def test_a_power_mode_is_among_the_circumstances(root):
     assert found["governor"] == "schedutil"
 
 
+@pytest.mark.parametrize(
+    ("machine", "flags", "exact"),
+    [
+        ("x86_64", (), False),
+        ("x86_64", ("avx2", "avx512f"), False),
+        ("x86_64", ("avx2", "avx_vnni"), True),
+        ("AMD64", ("avx2", "avx512f", "avx512_vnni", "amx_int8"), True),
+        ("aarch64", ("asimd",), True),
+    ],
+)
+def test_only_x86_without_vnni_overflows_in_int8(machine, flags, exact):
+    assert device.Device("a CPU", 2, flags, machine, 8).exact_in_int8 is exact
+
+
 def test_what_a_device_does_not_tell_is_left_out(tmp_path):
     found = device.circumstances(tmp_path)
     assert "power mode" not in found

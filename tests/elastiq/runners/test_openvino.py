@@ -94,8 +94,8 @@ def test_int8_is_exact_where_the_cpu_saturates(engine_folder):
     }
     products = {kernel for kernel in kernels if "gemm" in kernel or "jit" in kernel}
     assert products
-    exact = bool(runner.EXACT_INT8.intersection(device.this().flags))
-    assert any(kernel.endswith("_i8") for kernel in products) is exact
+    own = any(kernel.endswith("_i8") for kernel in products)
+    assert own is device.this().exact_in_int8
 
 
 @pytest.mark.parametrize("change", [lambda x: x[..., :3], lambda x: x.astype("float64")])

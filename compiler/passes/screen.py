@@ -21,7 +21,7 @@ from compiler.workshop import HERE, Workshop
 from elastiq.records import Point
 from profiles.choice import FULL_PRECISION
 
-REVISION = 2  # of what this pass finds in the same engines
+REVISION = 3  # of what this pass finds in the same engines
 TIMES = "times.json"
 TOO_SLOW = 3.0  # times the fastest at full precision: a glance is enough to tell
 NOT_FASTER = 1.05  # times the same, measured in turns: no gain, and full precision is sure to hold

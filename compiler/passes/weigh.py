@@ -17,7 +17,7 @@ from elastiq.codec import decode
 from elastiq.errors import ElastiqError
 from elastiq.latency import Footprint
 
-REVISION = 1  # of what this pass finds of the same engines
+REVISION = 2  # of what this pass finds of the same engines
 FOUND = "footprint.json"
 
 

@@ -13,7 +13,6 @@ from elastiq.values import CELLS, CHANCES, LONGEST, ROW, Values
 TYPICAL = float(CHANCES[0])
 LIKELY = float(CHANCES[0] + CHANCES[1])
 SHORTEST = 1e-6  # seconds between arrivals, and to be given
-ALONE = 0.5  # of the reasons to stay at a point, where nobody waits behind
 FAR_OFF = 12  # between situations: what was found for one misleads in the other
 NONE_FITS = -1
 # Of an option: its index; its score if in time surely, likely or typically; by how much it is more
@@ -90,7 +89,6 @@ class Plan:
         slacks: tuple[float | None, ...],
         given: float,
         current: int | None,
-        stay: float,
         waking: float,
         shifting: float,
         price: float,
@@ -99,7 +97,7 @@ class Plan:
         waiting = len(slacks)
         if self.costs.packs and waiting > 1:
             late = waking, waking + shifting
-            return self._best_pack(slacks, given, current, stay, late, price)
+            return self._best_pack(slacks, given, current, late, price)
         left = inf if slacks[0] is None else slacks[0]
         most, cells = CELLS, self.costs.cells
         if waiting > 1:
@@ -115,17 +113,13 @@ class Plan:
         there = int(min(most, here + shifting * cells))
         left_here = left - waking
         left_there = left_here - shifting
-        best, highest = NONE_FITS, -inf
-        if waiting == 1:
-            stay *= ALONE
+        best, highest, stay = NONE_FITS, -inf, self._values.stay
         for known in self.costs.useful(1):
-            index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes, more = (
-                known
-            )
-            if index == current:  # half a run is half a reason to stay
-                within, done, worth = left_here, here, stay * min(1.0, waiting / takes)
+            index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, _, more = known
+            if index == current:
+                within, done, worth = left_here, here, 0.0
             else:
-                within, done, worth = left_there, there, 0.0
+                within, done, worth = left_there, there, -stay
             if typical > within:
                 continue
             worth += after[run + done] - price * more
@@ -144,7 +138,6 @@ class Plan:
         slacks: tuple[float | None, ...],
         given: float,
         current: int | None,
-        stay: float,
         lates: tuple[float, float],
         price: float,
     ) -> tuple[int, bool]:
@@ -171,8 +164,8 @@ class Plan:
             gone = min(first + takes, count)
             # So many at once leave as many fewer to be worth something later.
             worth = (1 - gone) * values.each - price * more
-            if index == current:
-                worth += stay * min(1.0, count / takes)
+            if index != current:
+                worth -= values.stay
             for left in lefts[first:gone] if takes > 1 else (lefts[first],):
                 within = left - late
                 if worst <= within:

@@ -55,6 +55,7 @@ class Values:
     # By the time the run takes, where nobody waits at its beginning, since one of `SILENCES`.
     arriving: list[array[float]]
     each: float  # what a request is worth on average
+    stay: float  # what a change of points must be worth, at least
     states: np.ndarray  # the same by the point that ran last and by wait, to begin the next from
 
     def alone(self, silence: float) -> array[float]:
@@ -85,6 +86,7 @@ def steps(
     rarity: float,
     shift: float,
     soon: float = AT_RANDOM,
+    stay: float = 0.0,
     begin: np.ndarray | None = None,
 ) -> Solving:
     """Value iteration, with refusing a request as one more choice, from the values of another
@@ -93,9 +95,11 @@ def steps(
 
     `rarity` is the mean time between arrivals as a share of the time that requests are given,
     `shift` what a change of points costs as a share of an average run, and `soon` the share of
-    arrivals that come soon after another.
+    arrivals that come soon after another. At random, and to a beat, a change must be worth more by
+    `stay`, a share of a right answer; in clumps the less so, for each clump has its own points.
     """
     evenness = gaps.evenness(soon)
+    stay *= min(1.0, evenness)
     runs = np.array([_lengths(option) for option in options]) / given
     shifting = shift * sum(option.busy for option in options) / len(options) / given
     pauses = np.array([option.after for option in options])[:, None, None] / given
@@ -128,7 +132,7 @@ def steps(
             yield
         same, other = earned + HORIZON * (moves @ value[..., None])[..., 0]
         refused = HORIZON * value @ next_waits.T
-        better = np.maximum(np.maximum(same, refused), other.max(axis=0))
+        better = np.maximum(np.maximum(same, refused), other.max(axis=0) - stay)
         # Only differences count, and they are found long before the values are.
         gained = better - value
         value = better
@@ -143,6 +147,7 @@ def steps(
         by_cell(HORIZON * value),
         arriving,
         float((gained + (1.0 - HORIZON) * (value - gained)).mean()),
+        stay,
         value,
     )
 

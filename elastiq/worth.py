@@ -60,9 +60,10 @@ class Key(NamedTuple):
 
 
 class Worth:
-    """Finds values and keeps them."""
+    """Finds values and keeps them. A change of points must be worth more by `stay`."""
 
-    def __init__(self) -> None:
+    def __init__(self, stay: float = 0.0) -> None:
+        self._stay = stay
         self.found = 0  # situations so far
         self._atlas = _Atlas()
         self._wanted: dict[Key, Solving] = {}
@@ -86,7 +87,7 @@ class Worth:
         before = self._asked
         points = before.points if before and before.points.options is options else _Points(options)
         key = points.key(given, pace, shifting, soon)
-        self._asked = asked = _Asked(key, points, given)
+        self._asked = asked = _Asked(key, points, given, self._stay)
         near, away = self._atlas.close(key)
         if near is None:
             near, away = key, 0
@@ -169,6 +170,7 @@ class _Asked(NamedTuple):
     key: Key
     points: _Points
     given: float
+    stay: float
 
     def solving(self, key: Key, near: Values | None = None) -> Solving:
         """To find what another is worth, that differs in how fast and how evenly requests come, and
@@ -182,6 +184,7 @@ class _Asked(NamedTuple):
             exp(STEP * key.rare),
             SHIFT_STEP * key.shift,
             AT_RANDOM + SOON_STEP * key.often,
+            self.stay,
             None if near is None else near.states,
         )
 

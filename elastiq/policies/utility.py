@@ -36,18 +36,18 @@ _Key = tuple[int, int, float | None, float, float]
 class Utility:
     """Weighs the chance of each point to answer in time, its score, and what is left to others.
 
-    Another point than the present one must be worth more by `stay`, a share of a right answer.
-    Under overload, a request that may be too late is refused for the sake of those who have more
-    time. Where a share is to be answered `in_time`, that is worth something as such, the more the
-    fewer lately were. Where runs together come near to `watts`, energy has a price as well, as high
-    as it takes.
+    Where requests come evenly, another point than the present one must be worth more by `stay`, a
+    share of a right answer, and so must a change back. Under overload, a request that may be too
+    late is refused for the sake of those who have more time. Where a share is to be answered
+    `in_time`, that is worth something as such, the more the fewer lately were. Where runs together
+    come near to `watts`, energy has a price as well, as high as it takes.
     """
 
-    stay: float = 0.02
+    stay: float = 0.1
     watts: float = inf
     in_time: float = 0.0
     name = "utility"
-    _worth: Worth = field(default_factory=Worth, init=False, repr=False, compare=False)
+    _worth: Worth = field(init=False, repr=False, compare=False)
     _plans: dict[_Key, Plan] = field(default_factory=dict, init=False, repr=False, compare=False)
     _latest: Plan | None = field(default=None, init=False, repr=False, compare=False)
     _asked: tuple[Any, ...] = field(default=(), init=False, repr=False, compare=False)
@@ -59,6 +59,7 @@ class Utility:
     )
 
     def __post_init__(self) -> None:
+        self._worth = Worth(self.stay)
         if not self.watts > 0:
             raise ElastiqError(f"watts is {self.watts:g}; it must be above 0")
         if not 0.0 <= self.in_time < 1.0:
@@ -88,7 +89,7 @@ class Utility:
             self._asked = asked
         left = inf if slacks[0] is None else slacks[0]
         behind = len(slacks) - 1
-        best, refuses = plan.best(slacks, given, current, self.stay, waking, shifting, price)
+        best, refuses = plan.best(slacks, given, current, waking, shifting, price)
         if best == NONE_FITS:
             return Decision(_fastest(options), LATE, (1e3 * left,))
         if refuses:

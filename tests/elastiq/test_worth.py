@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from itertools import pairwise, product
 from math import exp
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,7 +99,7 @@ def test_who_knows_of_clumps_or_a_beat_does_better(make, evenness, soon, takes):
     options = tuple(option._replace(takes=takes) for option in make.options(*POINTS))
     pace = 2.0 / takes
     ours, blind = (
-        serve(options, policy("utility"), pace, 4000, evenness, known)
+        serve(options, policy("utility", stay=0.0), pace, 4000, evenness, known)
         for known in (soon, AT_RANDOM)
     )
     assert ours > blind
@@ -146,6 +147,35 @@ def test_a_shift_makes_it_worth_to_be_at_the_right_point(make):
     assert one == pytest.approx(same)
     fast, slow = rows(dear.waiting)
     assert slow[0] > fast[0]
+
+
+def test_a_change_of_points_is_worth_its_least_in_clumps_the_less(make):
+    options = make.options((1.0, 0.6), (2.0, 0.9))
+    found = [
+        solve(options, GIVEN, 0.3, 0.0, soon, 0.1)
+        for soon in (AT_RANDOM - 0.3, AT_RANDOM, AT_RANDOM + 0.2)
+    ]
+    assert [values.stay for values in found] == pytest.approx([0.1, 0.1, 0.03], abs=0.01)
+    for values in found:
+        apart = np.ptp(rows(values.waiting), axis=0)
+        assert 0.01 < apart.max() < values.stay  # who is elsewhere would change
+
+
+@pytest.mark.parametrize("pace", [1.5, 1.8, 2.5])
+def test_who_stays_loses_little_by_it(make, pace):
+    options = make.options(*POINTS)
+
+    def shifts(stay):
+        chosen = []
+        ours = policy("utility", stay=stay)
+        keep = SimpleNamespace(choose=lambda *asked: chosen.append(d := ours.choose(*asked)) or d)
+        earned = serve(options, keep, pace)
+        indices = [decision.index for decision in chosen if not decision.refuses]
+        return earned, sum(a != b for a, b in pairwise(indices)) / len(indices)
+
+    (free, often), (stayed, seldom) = shifts(0.0), shifts(0.1)
+    assert seldom < 0.8 * often
+    assert stayed > free - 0.002
 
 
 def known(worth, *situation):

@@ -13,12 +13,13 @@ RARELY, OFTEN = 100.0, 1.2  # seconds between requests
 any_time = st.none() | st.floats(allow_nan=False)
 
 
-def choose(options, slacks, current=None, **situation):
-    return policy("utility").choose(options, Situation(0.0, tuple(slacks), current, **situation))
+def choose(options, slacks, current=None, stay=0.1, **situation):
+    ours = policy("utility", stay=stay)
+    return ours.choose(options, Situation(0.0, tuple(slacks), current, **situation))
 
 
-def pick(options, slacks, current=None, pace=RARELY, given=10.0):
-    return choose(options, slacks, current=current, pace=pace, given=given).index
+def pick(options, slacks, current=None, pace=RARELY, given=10.0, **told):
+    return choose(options, slacks, current=current, pace=pace, given=given, **told).index
 
 
 def test_a_lone_request_gets_the_most_accurate_that_is_in_time(make):
@@ -46,9 +47,19 @@ def test_a_chance_counts_for_what_it_is(make):
 
 
 def test_it_stays_where_little_would_be_won(make):
-    options = make.options((1.0, 0.9), (1.0, 0.903))
+    """Where that is little to all who come after, too."""
+    options = make.options((1.0, 0.9), (1.0, 0.9005))
     assert pick(options, [10.0], current=0) == 0
     assert pick(options, [10.0], current=None) == 1
+    assert pick(options, [10.0], current=0, stay=0.0) == 1
+
+
+def test_it_comes_back_for_many_and_not_for_one(make):
+    """A change counts once, and so does one more for those who cannot be answered there."""
+    options = make.options(FAST, (4.0, 0.65))
+    assert pick(options, [10.0], current=0, pace=RARELY) == 1
+    assert pick(options, [10.0], current=0, pace=3.0) == 0
+    assert pick(options, [10.0], current=0, pace=3.0, stay=0.0) == 1
 
 
 def test_what_a_shift_costs_counts_for_all_who_come_after(make):
@@ -184,8 +195,8 @@ def test_a_lone_request_is_no_reason_to_go_on_for_four(make):
 
 def test_company_that_comes_too_late_counts_for_nothing(make):
     options = make.options((2.0, 0.85, 2), (2.0, 0.90, 1))
-    assert pick(options, [9.0, 9.0], pace=1.5) == 0
-    assert pick(options, [9.0, 1.5], pace=1.5) == 1
+    assert pick(options, [9.0, 9.0], pace=1.5, stay=0.0) == 0
+    assert pick(options, [9.0, 1.5], pace=1.5, stay=0.0) == 1
 
 
 def test_under_overload_four_go_before_one_who_is_nearly_too_late(make):

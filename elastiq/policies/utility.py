@@ -59,6 +59,8 @@ class Utility:
     )
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.stay < inf:
+            raise ElastiqError(f"stay is {self.stay:g}; it must be at least 0, and a number")
         self._worth = Worth(self.stay)
         if not self.watts > 0:
             raise ElastiqError(f"watts is {self.watts:g}; it must be above 0")

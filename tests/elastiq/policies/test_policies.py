@@ -33,6 +33,12 @@ def test_options_may_stand_behind_the_name():
     assert policies.policy("fixed:point=queries=16,batch=4").point == "queries=16,batch=4"
 
 
+@pytest.mark.parametrize("stay", ["-0.1", "nan", "inf"])
+def test_what_a_change_must_be_worth_is_a_number(stay):
+    with pytest.raises(ElastiqError, match="stay is"):
+        policies.policy(f"utility:stay={stay}")
+
+
 @pytest.mark.parametrize("told", ["utility:watts", "utility:wats=5", "utility:watts=many"])
 def test_options_that_make_no_sense_are_refused(told):
     with pytest.raises(ElastiqError, match="watts"):

@@ -2,7 +2,7 @@
 
     python -m benchmarks burst
 
-The trained Perceiver, widened without changing its answers until a run takes 3 to 17 milliseconds.
+The trained Perceiver, widened without changing its answers until a run takes some milliseconds.
 Requests come for real at half of what its largest engine can carry, and for a third of the time at
 twice that, alone and beside a program that takes half of the CPU. All contenders are sent the same,
 in turns, and several times over with other arrivals; the interval is of the mean of these times

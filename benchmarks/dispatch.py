@@ -14,7 +14,7 @@ told what rehearsals right before and after it found: how much slower or faster 
 the device was by then, what cold caches add, and threads that wake others.
 The step to four times the rate at the end is simulated, too, and there a policy thinks in no time.
 
-`wide` is the same Perceiver at a cost nearer to that of a deployed model: a run takes 3 to 17
+`wide` is the same Perceiver at a cost nearer to that of a deployed model: a run takes some
 milliseconds and not half of one, so that what Python and cold caches add hardly counts, and a
 sender that is a millisecond late is not a third of a deadline late. Its points take one request.
 

@@ -221,7 +221,7 @@ class Desk:
 
     def _see_off(self, request: Request, now: float) -> None:
         """Tell one who had to leave the line why."""
-        if request.future.cancelled() or request.expired(now):
+        if request.future.given_up or request.expired(now):
             self._service.turn_away(request, now)
         elif request.claim():
             self._service.count(request, False)

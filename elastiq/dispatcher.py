@@ -35,7 +35,7 @@ HELD = "where its session began"
 UNHEARD = Rhythm()
 GUESS = 2.0  # times the costliest run: what requests are given, before there was one
 COLD = 0.5  # from where on a run tells what it costs to begin cold
-RUNS = 3  # that are taken in at once, at most
+RUNS = 8  # that are taken in at each look, at most
 
 
 class _Known(NamedTuple):
@@ -48,6 +48,16 @@ class _Known(NamedTuple):
     waking: float
     shifting: float
     watts: float
+
+
+class _Run(NamedTuple):
+    """What a run really took, where, and what passed before and after it."""
+
+    choice: Choice
+    took: float
+    before: float
+    after: float
+    ran: Sequence[str]
 
 
 class Dispatcher:
@@ -79,7 +89,7 @@ class Dispatcher:
         self._punctuality = Punctuality()
         self._clock = clock
         self._ended = -inf
-        self._runs: list[tuple[Choice, float, float, float, Sequence[str]]] = []  # not taken in yet
+        self._runs = deque[_Run](maxlen=RUNS)  # not taken in yet
         self._measured: dict[tuple[str, float], tuple[Option, ...]] = {}
         self._corrected: dict[tuple[float, Today], dict[str, tuple[Option, ...]]] = {}
         self._along: dict[tuple[int, float, tuple[str, ...]], float] = {}
@@ -185,26 +195,24 @@ class Dispatcher:
         """Put down what a choice's run really took, in the engines that `ran`; and what passed
         before it, since the first was called, and after it.
 
-        It is taken in when the device is looked at, or with a few others: there and then, each
-        would be after an engine that has filled the caches with its own, and take three times as
-        long while others wait.
+        It is taken in when the device is looked at, with the few before it; where runs are short,
+        these are enough to go by. There and then, each would be after an engine that has filled the
+        caches with its own, and take three times as long while others wait.
         """
         self._ended, self._current = self._clock(), choice.decision.index
-        self._runs.append((choice, took, before, after, ran))
-        if len(self._runs) >= RUNS:
-            self._take_in()
+        if choice.option.energy:
+            self._spending.spend(choice.option.energy)
+        self._runs.append(_Run(choice, took, before, after, ran))
 
     def _take_in(self) -> None:
-        """What runs really took."""
-        runs, self._runs = self._runs, []
-        for run in runs:
-            self._learn(*run)
+        """What the latest runs really took."""
+        while self._runs:
+            self._learn(*self._runs.popleft())
 
     def _learn(
         self, choice: Choice, took: float, before: float, after: float, ran: Sequence[str]
     ) -> None:
         today = choice.today
-        self._spending.spend(choice.option.energy or 0.0)
         self._before.learn(before)
         self._after.learn(after)
         steady = choice.option.typical - today.before

@@ -105,7 +105,7 @@ class Line:
 
     def _gone(self, now: float) -> list[Request]:
         """Remove those nobody waits for any more: cancelled, or too late."""
-        return self._sweep(lambda request: request.future.cancelled() or request.expired(now))
+        return self._sweep(lambda request: request.future.given_up or request.expired(now))
 
     def _lesser(self, priority: int) -> list[Request]:
         """Remove the last of the least priority, if that is less than this one."""

@@ -45,11 +45,20 @@ class Answer:
 
 
 class Awaited(Future[Answer]):
-    """An answer to come. Whoever waits for it, however long it takes, may lend a hand."""
+    """An answer to come. Whoever waits for it, however long it takes, may lend a hand.
+
+    `given_up` tells whether it was cancelled, at the cost of reading an attribute."""
+
+    __slots__ = ("_hasten", "given_up")
 
     def __init__(self, hasten: Callable[[Future[Answer]], bool]) -> None:
         super().__init__()
         self._hasten = hasten
+        self.given_up = False
+
+    def cancel(self) -> bool:
+        self.given_up = super().cancel()
+        return self.given_up
 
     def result(self, timeout: float | None = None) -> Answer:
         self._wait(timeout)
@@ -64,14 +73,14 @@ class Awaited(Future[Answer]):
             self._hasten(self)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Request:
     """Inputs and the future that their answer goes to. `expires` is a moment, or None."""
 
     inputs: Arrays
     arrived: float
     expires: float | None
-    future: Future[Answer]
+    future: Awaited
     session: str | None = None
     memory: Memory | None = None  # what was kept of that session by the name's owner of then
     point: str | None = None  # the one to answer at, whatever the load

@@ -51,7 +51,7 @@ class Service:
 
     def turn_away(self, request: Request, now: float) -> None:
         """Tell who is too late, unless they have given up."""
-        if not request.future.cancelled():
+        if not request.future.given_up:
             self.count(request, False)
         request.refuse(now)
 
@@ -192,10 +192,13 @@ def _slacks(first: Request, behind: Sequence[Request], now: float) -> list[float
     """The time left to the first and to those behind it that will still be served."""
     slacks = [None if first.expires is None else first.expires - now]
     for request in behind:
-        if request.expires is None:
+        expires = request.expires
+        if request.future.given_up:
+            continue
+        if expires is None:
             slacks.append(None)
-        elif request.expires > now and not request.future.cancelled():
-            slacks.append(request.expires - now)
+        elif expires > now:
+            slacks.append(expires - now)
     return slacks
 
 

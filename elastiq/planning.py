@@ -147,38 +147,51 @@ class Plan:
         `lates` are how much later a run begins at the present point, and at another.
         """
         values, cells = self._values, self.costs.cells
+        each, after = values.each, values.waiting
         lefts = [inf if slack is None else slack for slack in slacks]
-        longest, count = max(lefts), len(lefts)
+        longest, shortest, count = max(lefts), min(lefts), len(lefts)
         alone = values.alone((given - lefts[-1]) / given)
+        waits: dict[int, float] = {}  # of the next, once so many are gone
         best, highest = NONE_FITS, -inf
         for known in self.costs.useful(count):
             index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes, more = (
                 known
             )
             late = lates[index != current]
-            if typical + late > longest:
+            end = typical + late
+            if end > longest:
                 continue
             first = 0
-            while typical + late > lefts[first]:
+            while end > lefts[first]:
                 first += 1
-            gone = min(first + takes, count)
+            gone = first + takes
+            if gone >= count:
+                gone, rest, waited = count, alone, late
+            else:
+                rest, waited = after, waits.get(gone, -1.0)
+                if waited < 0.0:
+                    waited = self._as_if(max(0.0, given - lefts[gone]), count - gone - 1)
+                    waits[gone] = waited
+                waited += late
+            cell = waited * cells
             # So many at once leave as many fewer to be worth something later.
-            worth = (1 - gone) * values.each - price * more
+            worth = rest[run + (int(cell) if cell < CELLS else CELLS)] + (1 - gone) * each
+            worth -= price * more
             if index != current:
                 worth -= values.stay
-            for left in lefts[first:gone] if takes > 1 else (lefts[first],):
-                within = left - late
-                if worst <= within:
-                    worth += surely
-                elif nine <= within:
-                    worth += likely + steep * (within - nine)
-                elif typical <= within:
-                    worth += maybe + steeper * (within - typical)
-            if gone == count:
-                worth += alone[run + int(min(CELLS, late * cells))]
+            if worth + (gone - first) * surely <= highest:
+                continue
+            if worst + late <= shortest:
+                worth += (gone - first) * surely
             else:
-                waited = self._as_if(max(0.0, given - lefts[gone]), count - gone - 1) + late
-                worth += values.waiting[run + int(min(CELLS, waited * cells))]
+                for left in lefts[first:gone]:
+                    within = left - late
+                    if worst <= within:
+                        worth += surely
+                    elif nine <= within:
+                        worth += likely + steep * (within - nine)
+                    elif typical <= within:
+                        worth += maybe + steeper * (within - typical)
             if worth > highest:
                 best, highest = index, worth
         waited = self._as_if(max(0.0, given - lefts[1]), count - 2)

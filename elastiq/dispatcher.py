@@ -51,12 +51,12 @@ class _Known(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """What a run really took, where, and what passed before and after it."""
+    """What a run really took, where, and what passed before it."""
 
     choice: Choice
     took: float
     before: float
-    after: float
+    between: float | None
     ran: Sequence[str]
 
 
@@ -189,11 +189,12 @@ class Dispatcher:
         choice: Choice,
         took: float,
         before: float = 0.0,
-        after: float = 0.0,
+        between: float | None = None,
         ran: Sequence[str] = (),
     ) -> None:
         """Put down what a choice's run really took, in the engines that `ran`; and what passed
-        before it, since the first was called, and after it.
+        before it, since the first was called, and between that and the answers before, if it
+        waited meanwhile.
 
         It is taken in when the device is looked at, with the few before it; where runs are short,
         these are enough to go by. There and then, each would be after an engine that has filled the
@@ -202,7 +203,7 @@ class Dispatcher:
         self._ended, self._current = self._clock(), choice.decision.index
         if choice.option.energy:
             self._spending.spend(choice.option.energy)
-        self._runs.append(_Run(choice, took, before, after, ran))
+        self._runs.append(_Run(choice, took, before, between, ran))
 
     def _take_in(self) -> None:
         """What the latest runs really took."""
@@ -210,11 +211,17 @@ class Dispatcher:
             self._learn(*self._runs.popleft())
 
     def _learn(
-        self, choice: Choice, took: float, before: float, after: float, ran: Sequence[str]
+        self,
+        choice: Choice,
+        took: float,
+        before: float,
+        between: float | None,
+        ran: Sequence[str],
     ) -> None:
         today = choice.today
         self._before.learn(before)
-        self._after.learn(after)
+        if between is not None:
+            self._after.learn(between)
         steady = choice.option.typical - today.before
         ways = self._points[choice.decision.index].ways(choice.kind) if ran else ()
         if len(ways) > 1:

@@ -40,6 +40,7 @@ class Service:
         self._sessions = sessions
         self._clock = clock
         self._last_run = -inf
+        self._free = inf  # since the last run ended, if nothing else was done since
 
     def serve(self, request: Request, behind: Sequence[Request]) -> None:
         """Answer it, or tell why not. Some who are `behind` may be served with it."""
@@ -62,6 +63,8 @@ class Service:
 
     def _answer(self, request: Request, slacks: list[float | None], begun: float) -> None:
         batch = [request]
+        between = begun - self._free if request.arrived <= self._free < begun else None
+        self._free = inf
         try:
             memory = None if request.session is None else self._recall(request)
             choice = self._choose(request, memory, slacks)
@@ -90,9 +93,9 @@ class Service:
                 else:
                     settle(one, Answer(answer, start - one.arrived, took, choice))
             # Whoever waited has the answer by now; the next request has waited for all of this.
+            self._free = start + took
             if done.ran:
-                after = self._clock() - start - took
-                self._dispatcher.learn(choice, took, start - begun, after, done.ran)
+                self._dispatcher.learn(choice, took, start - begun, between, done.ran)
             for one in batch:
                 self.count(one, one.expires is None or start + took <= one.expires)
             if self._sessions is not None and request.session is not None:

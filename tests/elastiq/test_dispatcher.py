@@ -138,7 +138,7 @@ def test_a_point_that_takes_no_time_by_the_table_is_learnt_from_too(make):
 def test_what_passes_after_a_run_delays_the_next_and_not_its_own_answer(make):
     dispatcher = make.dispatcher([("only", 0.004)])
     for _ in range(100):
-        dispatcher.learn(dispatcher.decide(), 0.004, before=0.002, after=0.003)
+        dispatcher.learn(dispatcher.decide(), 0.004, before=0.002, between=0.003)
     option = dispatcher.decide().option
     assert option.typical == pytest.approx(0.006, abs=0.0005)  # it is known in steps
     assert option.after == pytest.approx(0.003, abs=0.0005)

@@ -62,10 +62,13 @@ def test_what_a_choice_takes_is_counted_once(make, left, runs):
     assert (answer.exception(0) is None) == runs
 
 
-def test_what_passes_before_a_run_is_told_from_what_passes_after_it(make):
+@pytest.fixture
+def timed(make):
+    """A desk where a choice takes 2 ms, a run 4 and to tell an answer 1; what it learns; and a way
+    to hand in requests."""
     clock, learnt = make.clock(0.0), []
     dispatcher = make.dispatcher(clock=clock)
-    dispatcher.learn = lambda choice, *times, **more: learnt.append(times[:3])
+    dispatcher.learn = lambda choice, *times: learnt.append(times[:3])
 
     def pass_by(seconds):
         clock.now += seconds
@@ -73,10 +76,42 @@ def test_what_passes_before_a_run_is_told_from_what_passes_after_it(make):
 
     desk = Desk(dispatcher, make.execute(lambda *run: pass_by(0.004)), clock=clock)
     choices_take(0.002, dispatcher, clock)
-    desk.submit({}).add_done_callback(lambda _: pass_by(0.001))
+
+    def submit(**how):
+        desk.submit({}, **how).add_done_callback(lambda _: pass_by(0.001))
+
+    return desk, clock, learnt, submit
+
+
+def test_what_passes_before_a_run_is_told_from_what_passes_between_two(timed):
+    desk, clock, learnt, submit = timed
+    submit()
     clock.now += 1.0  # it waits, which is neither
-    assert desk.serve_one()
-    assert learnt == [pytest.approx((0.004, 0.002, 0.001))]
+    submit()
+    assert desk.serve_one() and desk.serve_one()
+    assert learnt == [
+        (pytest.approx(0.004), pytest.approx(0.002), None),
+        (pytest.approx(0.004), pytest.approx(0.002), pytest.approx(0.001)),
+    ]
+
+
+def test_nothing_passes_between_runs_when_nobody_waits(timed):
+    desk, clock, learnt, submit = timed
+    for _ in range(2):
+        submit()
+        assert desk.serve_one()
+        clock.now += 0.5
+    assert [between for _, _, between in learnt] == [None, None]
+
+
+def test_what_is_refused_between_two_runs_does_not_count(timed):
+    desk, clock, learnt, submit = timed
+    submit()
+    submit(deadline=0.0071)
+    submit()
+    for _ in range(3):
+        assert desk.serve_one()
+    assert [between for _, _, between in learnt] == [None, None]
 
 
 def test_who_expires_during_a_choice_is_refused(make):

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import wait
 from contextlib import ExitStack
+from itertools import chain
 from statistics import StatisticsError, fmean, linear_regression, median
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ RARE = 60  # requests that find nobody at work
 PAUSE = 6.0  # typical runs before each of them
 ROUNDS = 3  # of every point in turn: the device has slower spells
 RUSH = 20  # requests at once
+SPELL = 6  # runs of a point in a row, before it is another's turn
 FURTHER = 0.25  # of the time after a run, for each more that it answered: as measured for four
 
 
@@ -34,6 +36,7 @@ class Beside(NamedTuple):
     stretch: float = 1.0  # times as long is each run,
     added: float = 0.0  # and by so much longer
     waking: float = 0.0  # by which one is longer that finds all caches cold
+    shifting: float = 0.0  # and one at another point than the run before
     handing: float = 5e-5  # until a worker that sleeps begins
     after: float = 1e-4  # until the next can begin
 
@@ -46,11 +49,11 @@ class Beside(NamedTuple):
         return self.after * (1.0 + FURTHER * (answered - 1))
 
     def __str__(self) -> str:
-        added, waking, handing, after = (f"{1e3 * seconds:.2f} ms" for seconds in self[1:])
+        added, waking, shifting, handing, after = (f"{1e3 * span:.2f} ms" for span in self[1:])
         return (
-            f"a run takes {self.stretch:.2f} times as long as in the table and {added}, and "
-            f"{waking} more with cold caches; it begins {handing} after a request and {after} "
-            "after a run"
+            f"a run takes {self.stretch:.2f} times as long as in the table and {added}, "
+            f"{waking} more with cold caches and {shifting} more after another point's; it begins "
+            f"{handing} after a request and {after} after a run"
         )
 
 
@@ -72,12 +75,15 @@ def rehearse(bundle: Bundle, rare: int = RARE) -> Beside:
         pause = PAUSE * usual[middle]
         woken = [_one(workers[middle], inputs, pause) for _ in range(rare)]
         rushes = [[_rush(worker, inputs) for worker in workers] for _ in range(ROUNDS)]
+        names = [point.name for point in points]
+        shifts = [more for _ in range(ROUNDS) for more in _shifts(workers[middle], names, inputs)]
     busy = [median(took for runs, _ in rush for took in runs) for rush in zip(*rushes, strict=True)]
     stretch, added = _line(usual, busy)
     between = median(each * fewest - fmean(runs) for runs, each in (r[middle] for r in rushes))
     waking = (median(answer.took for answer, _ in woken) - busy[middle]) / chill(pause)
     handing = median(latency - answer.took for answer, latency in woken)
-    return Beside(stretch, added, max(0.0, waking), handing, max(0.0, between))
+    shifting = median(shifts or [0.0])
+    return Beside(stretch, added, max(0.0, waking), max(0.0, shifting), handing, max(0.0, between))
 
 
 def _one(worker: Worker, inputs: Arrays, pause: float) -> tuple[Answer, float]:
@@ -101,6 +107,20 @@ def _rush(worker: Worker, inputs: Arrays) -> tuple[list[float], float]:
     wait(futures)
     each = (time.perf_counter() - begun) / len(futures)
     return [future.result().took for future in futures], each
+
+
+def _shifts(worker: Worker, names: Sequence[str], inputs: Arrays) -> list[float]:
+    """By how much the first run of a point takes longer than those after it, where many wait."""
+    found = []
+    most = worker.limit // SPELL
+    for begin in range(0, len(names), most):
+        some = names[begin : begin + most]
+        futures = [[worker.submit(inputs, point=name) for _ in range(SPELL)] for name in some]
+        wait(chain.from_iterable(futures))
+        took = [[future.result().took for future in spell] for spell in futures]
+        # Before the first of all, nobody knows what ran, or when.
+        found += [first - median(rest) for first, *rest in took[1:]]
+    return found
 
 
 def _line(measured: Sequence[float], found: Sequence[float]) -> tuple[float, float]:

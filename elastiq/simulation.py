@@ -161,6 +161,7 @@ class _Play:
         self._sent = 0
         self._unanswered = 0  # of those that ran together
         self._after = 0.0
+        self._latest: str | None = None  # point that ran
         self._idle_since = -inf
         self._outcomes: list[Outcome] = [Outcome(REFUSED, 0.0)] * len(self._moments)
 
@@ -192,12 +193,15 @@ class _Play:
         begun = self._clock.now
         luck = self._luck[int(requests[0][PLACE])]
         took, ran = self._costs(point, self._scene.hog.at(begun), luck)
-        took = self._scene.beside.took(took)
-        took += chill(begun - self._idle_since) * self._scene.beside.waking
+        beside = self._scene.beside
+        took = beside.took(took) + chill(begun - self._idle_since) * beside.waking
+        if self._latest not in (None, point):
+            took += beside.shifting
+        self._latest = point
         self._arrive(begun + took)
         self._idle_since = self._clock.now
         self._unanswered = len(requests)
-        self._after = self._scene.beside.pause(len(requests))
+        self._after = beside.pause(len(requests))
         return Done([{} for _ in requests], ran)
 
     def _settled(self, place: int, future: Future[Answer]) -> None:

@@ -14,7 +14,27 @@ from elastiq.worker import Worker
 RUN = 0.001
 
 
-def test_all_is_answered_by_the_worker_and_nothing_takes_less_than_no_time(make):
+@pytest.fixture
+def bundle(make):
+    """Makes what looks like a bundle of points that take so long, with engines that do as they are
+    told."""
+
+    def made(runs, execute):
+        def serve(policy, load, point):
+            return Worker(make.dispatcher(runs, policy, point=point), execute)
+
+        return SimpleNamespace(
+            manifest=SimpleNamespace(points=[make.point(name, 0.9) for name in runs]),
+            table=make.table(runs),
+            samples=lambda: SimpleNamespace(input=lambda place: {"x": np.zeros(3)}),
+            serve=serve,
+            settle=lambda: None,
+        )
+
+    return made
+
+
+def test_all_is_answered_by_the_worker_and_nothing_takes_less_than_no_time(bundle):
     by = set()
 
     def execute(point, requests, memory=None):
@@ -22,20 +42,24 @@ def test_all_is_answered_by_the_worker_and_nothing_takes_less_than_no_time(make)
         time.sleep(RUN)
         return Done([{} for _ in requests], ["main"])
 
-    def serve(policy, load, point):
-        return Worker(make.dispatcher({"only": RUN}, policy, point=point), execute)
-
-    bundle = SimpleNamespace(
-        manifest=SimpleNamespace(points=[make.point("only", 0.9)]),
-        table=make.table({"only": RUN}),
-        samples=lambda: SimpleNamespace(input=lambda place: {"x": np.zeros(3)}),
-        serve=serve,
-        settle=lambda: None,
-    )
-    beside = rehearse(bundle, rare=10)
+    beside = rehearse(bundle({"only": RUN}, execute), rare=10)
     assert threading.get_ident() not in by and len(by) == 1
-    assert beside.handing > 0.0 and min(beside) >= 0.0
+    assert beside.handing > 0.0 and min(beside) >= 0.0 and beside.shifting == 0.0
     assert beside.took(RUN) >= RUN
+
+
+def test_a_run_after_another_points_may_take_longer(bundle):
+    before = {}
+
+    def execute(point, requests, memory=None):
+        shifts = before.get(threading.get_ident(), point) != point
+        before[threading.get_ident()] = point
+        time.sleep(3 * RUN if shifts else RUN)
+        return Done([{} for _ in requests], ["main"])
+
+    runs = {f"p{place:02}": RUN for place in range(13)}  # more than fit into the queue
+    beside = rehearse(bundle(runs, execute), rare=2)
+    assert RUN < beside.shifting < 3 * RUN and beside.took(RUN) < 2 * RUN
 
 
 @pytest.mark.parametrize("stretch, added", [(1.0, 0.0), (1.6, 0.0), (0.7, 0.0002), (1.3, 0.0005)])

@@ -1,5 +1,7 @@
 """Simulated replays: the product's own desk and policies, by a clock of their own."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from elastiq.correction import chill
 from elastiq.hog import IDLE, read
 from elastiq.latency import Latency, LatencyTable, Row
 from elastiq.outcomes import IN_TIME, REFUSED, summarize
-from elastiq.policies import policy
+from elastiq.policies import Decision, policy
 from elastiq.records import WHOLE, Route
 from elastiq.rehearsal import FURTHER, Beside
 from elastiq.service import TRIED, WRONG
@@ -105,6 +107,24 @@ def test_what_a_device_takes_beside_its_table_is_taken(points):
     # The second came meanwhile, and begins once the first is over and done with: hardly colder.
     second = first + 0.0008 + 0.0015 + 0.0002 + 0.0004 * chill(0.0008) - 0.001
     assert [outcome.latency for outcome in outcomes] == pytest.approx([first, second, first])
+
+
+def test_a_change_of_points_takes_what_it_does_on_the_device(points):
+    class Alternating:
+        name = "alternating"
+
+        def __init__(self):
+            self.turn = 0
+
+        def choose(self, options, situation):
+            self.turn += 1
+            return Decision(self.turn // 2 % 2, "its turn")
+
+    made = scene(np.arange(1.0, 7.0), 0.1, IDLE, beside=NONE._replace(shifting=0.0005))
+    outcomes = simulate(points, steady(), Alternating(), made)
+    more = [outcome.took - COSTS[outcome.point] for outcome in outcomes]
+    changes = [0.0, *(0.0005 * (a.point != b.point) for a, b in pairwise(outcomes))]
+    assert more == pytest.approx(changes) and 0.0 < sum(changes) < 0.0025
 
 
 @pytest.mark.parametrize("kind, options", [("fixed", {"point": "small"}), ("utility", {})])

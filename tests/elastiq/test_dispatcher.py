@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elastiq.correction import COOLING, Correction
-from elastiq.dispatcher import LOAD_STEP, RENEWED, Dispatcher
+from elastiq.dispatcher import LOAD_STEP, RENEWED, RUNS, Dispatcher
 from elastiq.errors import ElastiqError
 from elastiq.latency import Latency, LatencyTable, Row
 from elastiq.load import Load
@@ -168,6 +168,21 @@ def test_it_learns_what_a_shift_costs_and_what_a_pause_costs(make):
     clock.now += 1.0
     assert dispatcher.decide([1.0]).situation.waking == pytest.approx(wake, rel=0.25)
     assert "more to start" in "\n".join(dispatcher.decide([1.0]).lines())
+
+
+def test_where_runs_are_short_it_learns_from_the_latest_before_each_look(make):
+    clock = make.clock(step=0.0)
+    dispatcher = make.dispatcher([("only", 0.001)], clock=clock)
+    for took in [0.001] * 50 + [0.002] * RUNS:
+        dispatcher.learn(dispatcher.decide(), took)
+    clock.now += RENEWED * 1.1
+    soon = dispatcher.decide().option.typical
+    assert 0.001 < soon < 0.002
+    for _ in range(50):
+        dispatcher.learn(dispatcher.decide(), 0.002)
+    assert dispatcher.decide().option.typical == soon  # it has not looked yet
+    clock.now += RENEWED * 1.1
+    assert soon < dispatcher.decide().option.typical <= 0.002
 
 
 def test_choosing_binds_to_nothing_and_running_does(make):

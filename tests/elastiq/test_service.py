@@ -48,6 +48,22 @@ def test_nobody_is_asked_for_each_who_cannot_be_in_time_at_any_point(make):
     assert (len(asked), ran) == (2, [4])
 
 
+def test_a_choice_looks_at_those_behind_who_still_wait(make):
+    clock, told = make.clock(0.0), []
+    dispatcher = make.dispatcher(clock=clock)
+    desk = Desk(dispatcher, make.execute(lambda *run: {}), clock=clock)
+    decide = dispatcher.decide
+    dispatcher.decide = lambda slacks, *more, **how: (
+        told.append(slacks) or decide(slacks, *more, **how)
+    )
+    futures = [desk.submit(request(0), left) for left in (1.0, 2.0, 3.0, 0.5, None, None)]
+    futures[1].cancel()
+    futures[5].cancel()
+    clock.now += 0.5
+    desk.serve_one()
+    assert told == [[0.5, 2.5, None]]
+
+
 @pytest.mark.parametrize(("left", "runs"), [(0.0011, True), (0.0009, False)])
 def test_what_a_choice_takes_is_counted_once(make, left, runs):
     """A prediction has it in: what is left counts from before it."""

@@ -147,16 +147,13 @@ class Plan:
         `lates` are how much later a run begins at the present point, and at another.
         """
         values, cells = self._values, self.costs.cells
-        each, after = values.each, values.waiting
         lefts = [inf if slack is None else slack for slack in slacks]
         longest, shortest, count = max(lefts), min(lefts), len(lefts)
         alone = values.alone((given - lefts[-1]) / given)
         waits: dict[int, float] = {}  # of the next, once so many are gone
         best, highest = NONE_FITS, -inf
         for known in self.costs.useful(count):
-            index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, takes, more = (
-                known
-            )
+            index, surely, _, _, _, _, typical, _, worst, run, takes, more = known
             late = lates[index != current]
             end = typical + late
             if end > longest:
@@ -168,30 +165,22 @@ class Plan:
             if gone >= count:
                 gone, rest, waited = count, alone, late
             else:
-                rest, waited = after, waits.get(gone, -1.0)
+                rest, waited = values.waiting, waits.get(gone, -1.0)
                 if waited < 0.0:
                     waited = self._as_if(max(0.0, given - lefts[gone]), count - gone - 1)
                     waits[gone] = waited
                 waited += late
             cell = waited * cells
+            worth = rest[run + (int(cell) if cell < CELLS else CELLS)]
             # So many at once leave as many fewer to be worth something later.
-            worth = rest[run + (int(cell) if cell < CELLS else CELLS)] + (1 - gone) * each
-            worth -= price * more
+            worth += (1 - gone) * values.each - price * more
             if index != current:
                 worth -= values.stay
-            if worth + (gone - first) * surely <= highest:
+            most = (gone - first) * surely
+            if worth + most <= highest:
                 continue
-            if worst + late <= shortest:
-                worth += (gone - first) * surely
-            else:
-                for left in lefts[first:gone]:
-                    within = left - late
-                    if worst <= within:
-                        worth += surely
-                    elif nine <= within:
-                        worth += likely + steep * (within - nine)
-                    elif typical <= within:
-                        worth += maybe + steeper * (within - typical)
+            in_time = worst + late <= shortest
+            worth += most if in_time else _earned(known, lefts[first:gone], late)
             if worth > highest:
                 best, highest = index, worth
         waited = self._as_if(max(0.0, given - lefts[1]), count - 2)
@@ -209,6 +198,21 @@ class Plan:
         that time on average are as if it were longer. By what they take, but under overload only by
         what they take to come, for most are lost."""
         return max(0.0, waited + (behind - waited / self._pace) * self._least)
+
+
+def _earned(known: _Known, lefts: list[float], late: float) -> float:
+    """What a run that begins so late earns, by the time left to those whom it answers."""
+    _, surely, likely, maybe, steep, steeper, typical, nine, worst, *_ = known
+    earned = 0.0
+    for left in lefts:
+        within = left - late
+        if worst <= within:
+            earned += surely
+        elif nine <= within:
+            earned += likely + steep * (within - nine)
+        elif typical <= within:
+            earned += maybe + steeper * (within - typical)
+    return earned
 
 
 def _one_by_one(option: Option, singles: list[Option]) -> float:

@@ -1,0 +1,69 @@
+"""What a choice among packs is worth, beside the same written out without haste."""
+
+from math import inf
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from elastiq.planning import CELLS, LIKELY, NONE_FITS, TYPICAL, Costs, Plan
+from elastiq.policies import Option
+from elastiq.values import last, steps
+
+GIVEN, PACE = 0.02, 0.003
+SCORES, TIMES = (0.5, 0.7, 0.8, 0.9), (0.001, 0.002, 0.004, 0.008)
+OPTIONS = tuple(
+    Option(f"{score}x{takes}", score, time * size, 1.3 * time * size, 2 * time * size, time * size)
+    ._replace(takes=takes, after=0.0005)
+    for score, time in zip(SCORES, TIMES, strict=True)
+    for takes, size in ((1, 1.0), (4, 2.0))
+)  # fmt: skip
+VALUES = last(steps(OPTIONS, GIVEN, PACE / GIVEN, 0.1, stay=0.05))
+COSTS = Costs(OPTIONS, GIVEN, [0.0] * len(OPTIONS))
+PLAN = Plan(COSTS, VALUES, PACE)
+
+
+def chance(option, within):
+    """Of being in time, by straight lines between what was measured."""
+    times = (option.typical, option.likely, option.worst)
+    return 0.0 if within < option.typical else np.interp(within, times, (TYPICAL, LIKELY, 1.0))
+
+
+def worth(place, lefts, current, waking, shifting):
+    """What a run earns, and what it leaves to those who come after it."""
+    option = OPTIONS[place]
+    late = waking + (0.0 if place == current else shifting)
+    first = next((n for n, left in enumerate(lefts) if option.typical + late <= left), None)
+    if first is None or (
+        option.takes > 1 and place not in {k[0] for k in COSTS.useful(len(lefts))}
+    ):
+        return -inf
+    gone = min(first + option.takes, len(lefts))
+    earned = sum(option.score * chance(option, left - late) for left in lefts[first:gone])
+    run = COSTS.known[place][9]
+    if gone == len(lefts):
+        after, waited = VALUES.alone((GIVEN - lefts[-1]) / GIVEN), late
+    else:
+        behind = len(lefts) - gone - 1
+        after = VALUES.waiting
+        waited = PLAN._as_if(max(0.0, GIVEN - lefts[gone]), behind) + late
+    left_over = after[run + int(min(CELLS, waited * COSTS.cells))]
+    change = 0.0 if place == current else VALUES.stay
+    return earned + left_over + (1 - gone) * VALUES.each - change
+
+
+@given(
+    st.lists(st.floats(0.0, GIVEN), min_size=2, max_size=17),
+    st.integers(0, len(OPTIONS) - 1),
+    st.floats(0.0, 0.003),
+    st.floats(0.0, 0.003),
+)
+@settings(max_examples=300)
+def test_no_option_is_worth_more_than_the_best(slacks, current, waking, shifting):
+    best, _ = PLAN.best(tuple(slacks), GIVEN, current, waking, shifting, 0.0)
+    all_worths = [worth(n, slacks, current, waking, shifting) for n in range(len(OPTIONS))]
+    if best == NONE_FITS:
+        assert max(all_worths) == -inf
+    else:
+        assert all_worths[best] == pytest.approx(max(all_worths), abs=1e-6)

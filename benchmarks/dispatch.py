@@ -11,7 +11,7 @@ alone and beside programs that take half of the CPU.
 Some of these are sent for real, in turns, to all contenders; the grid is simulated from the latency
 table, through the same queue and policies. Where a simulation is held against a real replay, it is
 told what rehearsals right before and after it found: how much slower or faster than in the table
-the device was by then, what cold caches add, and threads that wake others.
+the device was by then, what cold caches and changes of points add, and threads that wake others.
 The step to four times the rate at the end is simulated, too, and there a policy thinks in no time.
 
 `wide` is the same Perceiver at a cost nearer to that of a deployed model: a run takes some

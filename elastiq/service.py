@@ -40,12 +40,13 @@ class Service:
         self._sessions = sessions
         self._clock = clock
         self._last_run = -inf
-        self._free = inf  # since the last run ended, if nothing else was done since
+        self._free = -inf  # since the last run ended, if nobody was refused since
 
     def serve(self, request: Request, behind: Sequence[Request]) -> None:
         """Answer it, or tell why not. Some who are `behind` may be served with it."""
         now = self._clock()
         if request.expired(now):
+            self._free = -inf
             self.turn_away(request, now)
         elif request.claim():
             self._answer(request, _slacks(request, behind, now), now)
@@ -63,8 +64,8 @@ class Service:
 
     def _answer(self, request: Request, slacks: list[float | None], begun: float) -> None:
         batch = [request]
-        between = begun - self._free if request.arrived <= self._free < begun else None
-        self._free = inf
+        between = begun - self._free if request.arrived <= self._free else None
+        self._free = -inf
         try:
             memory = None if request.session is None else self._recall(request)
             choice = self._choose(request, memory, slacks)

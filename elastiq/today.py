@@ -19,7 +19,7 @@ class Today(NamedTuple):
     likely: float = 1.0  # times as far above the p50 is the p90,
     worst: float = 1.0  # and the p99; never nearer than they were measured
     before: float = 0.0  # from when a request is its turn until its run begins
-    after: float = 0.0  # from an answer until it is the next one's turn
+    after: float = 0.0  # from the end of a run until it is the next one's turn
 
     def option(self, measured: Option) -> Option:
         """An option as it is today."""

@@ -54,12 +54,13 @@ def test_a_run_after_another_points_may_take_longer(bundle):
     def execute(point, requests, memory=None):
         shifts = before.get(threading.get_ident(), point) != point
         before[threading.get_ident()] = point
-        time.sleep(3 * RUN if shifts else RUN)
+        time.sleep(5 * RUN if shifts else RUN)
         return Done([{} for _ in requests], ["main"])
 
     runs = {f"p{place:02}": RUN for place in range(13)}  # more than fit into the queue
     beside = rehearse(bundle(runs, execute), rare=2)
-    assert RUN < beside.shifting < 3 * RUN and beside.took(RUN) < 2 * RUN
+    assert beside.shifting > 2 * RUN
+    assert beside.took(RUN) < beside.shifting  # which other runs do not take
 
 
 @pytest.mark.parametrize("stretch, added", [(1.0, 0.0), (1.6, 0.0), (0.7, 0.0002), (1.3, 0.0005)])

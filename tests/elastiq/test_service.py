@@ -120,10 +120,11 @@ def test_nothing_passes_between_runs_when_nobody_waits(timed):
     assert [between for _, _, between in learnt] == [None, None]
 
 
-def test_what_is_refused_between_two_runs_does_not_count(timed):
+@pytest.mark.parametrize("left", [0.0071, 0.001])  # too little for a run, and none at all
+def test_what_is_refused_between_two_runs_does_not_count(timed, left):
     desk, _, learnt, submit = timed
     submit()
-    submit(deadline=0.0071)
+    submit(deadline=left)
     submit()
     for _ in range(3):
         assert desk.serve_one()

@@ -51,8 +51,7 @@ class Choice(NamedTuple):
             f"correction {today.factor:.2f}x as long as measured, {_spell(today.added)} more; "
             f"{_spell(today.before)} pass before a run, {_spell(today.after)} after it",
             f"spread     p90 {today.likely:.1f}x and p99 {today.worst:.1f}x as far above the p50",
-            f"queue      {len(slacks) - 1} behind; time left {', '.join(map(_spell, slacks))}; "
-            f"{self.situation.in_time:.1%} lately in time",
+            f"queue      {len(slacks) - 1} behind; time left {', '.join(map(_spell, slacks))}",
             *(
                 f"{'>' if index == self.decision.index else ' '} {option.point:<{width}}"
                 f"  score {option.score:.3f}"
@@ -79,7 +78,6 @@ class Choice(NamedTuple):
             "slacks": list(self.situation.slacks),
             "pace": self.situation.pace,
             "watts": self.situation.watts,
-            "in_time": self.situation.in_time,
             "options": [
                 {
                     "point": o.point,

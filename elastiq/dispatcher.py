@@ -13,8 +13,7 @@ from elastiq.correction import Correction, Extra, chill
 from elastiq.errors import ElastiqError, unknown
 from elastiq.latency import LatencyTable
 from elastiq.load import Load
-from elastiq.policies import Decision, Option, Policy, Situation, Thinking
-from elastiq.punctuality import Punctuality
+from elastiq.policies import Decision, Heeding, Option, Policy, Situation, Thinking
 from elastiq.records import WHOLE, PointRecord
 from elastiq.rhythm import Rhythm
 from elastiq.spending import Spending
@@ -77,6 +76,7 @@ class Dispatcher:
         self._offered = deque[PointRecord]()
         self._table = table
         self._policy = policy
+        self._heeding = policy if isinstance(policy, Heeding) else None
         self._thinking = policy if isinstance(policy, Thinking) else None
         self._load = load
         usual = sorted(max(SHORTEST, table.of(point, 0.0).p50) for point in points)
@@ -86,7 +86,6 @@ class Dispatcher:
         self._likely, self._worst = Tail(0.1, 0.05), Tail(0.01, 0.15)
         self._shifting, self._waking = Extra(), Extra()
         self._spending = Spending(clock)
-        self._punctuality = Punctuality()
         self._clock = clock
         self._ended = -inf
         self._runs = deque[_Run](maxlen=RUNS)  # not taken in yet
@@ -175,7 +174,6 @@ class Dispatcher:
             shifting,
             watts,
             lately.soon,
-            self._punctuality.share,
         )
         options = self._options.get(kind) or self._of_kind(kind)
         if held is None:
@@ -243,8 +241,10 @@ class Dispatcher:
             self._shifting.learn(took - steady - choice.situation.waking)
 
     def settle(self, in_time: bool) -> None:
-        """Take in what became of a request that had a deadline, and that any point might answer."""
-        self._punctuality.count(in_time)
+        """Tell the policy what became of a request that had a deadline, and that any point might
+        answer."""
+        if self._heeding is not None:
+            self._heeding.settle(in_time)
 
     def _adopt(self) -> None:
         """Take in the points that were offered."""

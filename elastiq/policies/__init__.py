@@ -44,7 +44,6 @@ class Situation(NamedTuple):
     shifting: float = 0.0  # what a run costs more now, at another option than `current`
     watts: float = 0.0  # what runs took on average lately
     soon: float = AT_RANDOM  # share of arrivals lately that came soon after another
-    in_time: float = 1.0  # share of requests lately that were answered by their deadline
 
     @property
     def slack(self) -> float | None:
@@ -72,11 +71,20 @@ class Decision(NamedTuple):
 
 
 class Policy(Protocol):
-    """How the dispatcher chooses a point: pure, fast, no clock and no state of its own."""
+    """How the dispatcher chooses a point: fast, no clock, and nothing known but what it is told."""
 
     name: str
 
     def choose(self, options: tuple[Option, ...], situation: Situation) -> Decision: ...
+
+
+@runtime_checkable
+class Heeding(Protocol):
+    """A policy that is told what becomes of requests."""
+
+    def settle(self, in_time: bool) -> None:
+        """One that had a deadline, and that any point might answer, was answered by it, or not."""
+        ...
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ from typing import Any
 from elastiq.errors import ElastiqError
 from elastiq.planning import NONE_FITS, SHORTEST, Costs, Plan
 from elastiq.policies import Decision, Option, Situation
+from elastiq.promise import Promise, worth
 from elastiq.worth import Worth
 
 LONGEST_GIVEN = 1e6  # seconds
@@ -21,10 +22,6 @@ PLANS = 256  # kept
 WORDS = "worth most to all: {:.1f} ms left, {} behind, one arriving every {:.2f} ms"
 LATE = "the fastest: none is in time within {:.1f} ms"
 GIVEN_UP = "refused: too unlikely in {:.1f} ms, and {} behind have better chances"
-
-MERIT = 6.0  # in right answers: what it is worth at most to be in time at all,
-STEPS = 8  # in so many steps
-FAR = 0.05  # below the share to be in time: it is out of reach, and right answers are what counts
 
 NEAR = 0.9  # of the watts that may be spent: from here on, energy has a price
 PRICE = 4.0  # in right answers, of the costliest above the cheapest, where all of them are spent
@@ -39,14 +36,15 @@ class Utility:
     Where requests come evenly, another point than the present one must be worth more by `stay`, a
     share of a right answer, and so must a change back. Under overload, a request that may be too
     late is refused for the sake of those who have more time. Where a share is to be answered
-    `in_time`, that is worth something as such, the more the fewer lately were. Where runs together
-    come near to `watts`, energy has a price as well, as high as it takes.
+    `in_time`, that is worth something as such, as much as it takes. Where runs together come near
+    to `watts`, energy has a price as well, as high as it takes.
     """
 
     stay: float = 0.1
     watts: float = inf
     in_time: float = 0.0
     name = "utility"
+    _promise: Promise | None = field(init=False, repr=False, compare=False)
     _worth: Worth = field(init=False, repr=False, compare=False)
     _plans: dict[_Key, Plan] = field(default_factory=dict, init=False, repr=False, compare=False)
     _latest: Plan | None = field(default=None, init=False, repr=False, compare=False)
@@ -66,9 +64,10 @@ class Utility:
             raise ElastiqError(f"watts is {self.watts:g}; it must be above 0")
         if not 0.0 <= self.in_time < 1.0:
             raise ElastiqError(f"in_time is {self.in_time:g}; it must be at least 0, and below 1")
+        self._promise = Promise(self.in_time) if self.in_time else None
 
     def choose(self, options: tuple[Option, ...], situation: Situation) -> Decision:
-        _, slacks, current, pace, given, waking, shifting, watts, soon, kept = situation
+        _, slacks, current, pace, given, waking, shifting, watts, soon = situation
         price = self._price(watts)
         if given is None and (given := _given(slacks)) is None:
             extra = self._extra(options)
@@ -78,8 +77,8 @@ class Utility:
             ]
             self._latest = None
             return Decision(worth.index(max(worth)), "the most accurate: no deadline")
-        if kept < 1.0 and (merit := self._merit(kept)):
-            options = self._with_merit(options, merit)
+        if self._promise is not None and (step := self._promise.step):
+            options = self._promised(options, step)
         given = min(LONGEST_GIVEN, max(SHORTEST, given))
         asked = options, pace, soon, given, shifting
         if (
@@ -97,6 +96,11 @@ class Utility:
         if refuses:
             return Decision(best, GIVEN_UP, (1e3 * left, behind), refuses=True)
         return Decision(best, WORDS, (1e3 * left, behind, 1e3 * (pace or inf)))
+
+    def settle(self, in_time: bool) -> None:
+        """Take in what became of a request that had a deadline."""
+        if self._promise is not None:
+            self._promise.count(in_time)
 
     @property
     def astray(self) -> bool:
@@ -122,23 +126,17 @@ class Utility:
             return 0.0
         return PRICE * max(0.0, (watts / self.watts - NEAR) / (1.0 - NEAR))
 
-    def _merit(self, kept: float) -> int:
-        """What it is worth to be in time at all, in steps, where such a share lately was."""
-        if self.in_time == 0.0 or kept < self.in_time - FAR:
-            return 0
-        return min(STEPS, round(STEPS * (1.0 - kept) / (1.0 - self.in_time)))
-
-    def _with_merit(self, options: tuple[Option, ...], merit: int) -> tuple[Option, ...]:
-        """The options, where it is worth so much. As it is to all who are still to come, it makes
-        no difference but that points differ by less."""
-        found = self._valued.get((id(options), merit))
+    def _promised(self, options: tuple[Option, ...], step: int) -> tuple[Option, ...]:
+        """The options, where it is worth so much to be in time at all. As it is to all who are
+        still to come, it makes no difference but that points differ by less."""
+        found = self._valued.get((id(options), step))
         if found is None or found[0] is not options:
             if len(self._valued) >= PLANS:
                 self._valued.clear()
             best = max(option.score for option in options)
-            part = best / (best + MERIT * merit / STEPS)
+            part = best / (best + worth(step))
             valued = tuple(o._replace(score=best - part * (best - o.score)) for o in options)
-            found = self._valued[id(options), merit] = options, valued
+            found = self._valued[id(options), step] = options, valued
         return found[1]
 
     def _plan(

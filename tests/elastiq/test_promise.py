@@ -1,4 +1,4 @@
-"""A share to be in time: what became of requests is followed, and the dispatcher heeds it."""
+"""A share to be in time: what becomes of requests is told to the policy, which heeds it."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from elastiq.errors import ElastiqError, QueueFull
 from elastiq.hog import IDLE
 from elastiq.outcomes import IN_TIME
 from elastiq.policies import policy
-from elastiq.punctuality import OVER, Punctuality
+from elastiq.promise import OVER, REST, STEPS, Promise, worth
 from elastiq.requests import Done
 from elastiq.simulation import scene, simulate
 
@@ -28,12 +28,46 @@ def played(make, rate, cv, seed=1, **options):
     return len(in_time) / len(outcomes), sum(one.score for one in in_time) / len(outcomes)
 
 
-def test_the_share_is_of_requests_lately():
-    punctuality = Punctuality()
-    assert punctuality.share == 1.0
-    for number in range(8 * OVER):
-        punctuality.count(number % 4 > 0)
-    assert punctuality.share == pytest.approx(0.75, abs=0.01)
+def test_it_is_worth_more_with_each_who_is_late_and_less_while_all_are_in_time():
+    promise = Promise(0.99)
+    began = promise.step
+    promise.count(False)
+    assert promise.step == began + 1
+    assert worth(promise.step) == 2 * worth(began)
+    for _ in range(2000):
+        promise.count(True)
+    assert promise.step == 0 and worth(0) == 0.0
+
+
+def test_it_settles_where_little_more_than_the_share_is_in_time():
+    promise, luck = Promise(0.95), np.random.default_rng(1)
+    late = 0.2 * 0.5 ** np.arange(STEPS + 1)  # how likely that is, by step
+    fates = []
+    for draw in luck.random(20_000):
+        fates.append(draw > late[promise.step])
+        promise.count(fates[-1])
+    assert 0.95 < np.mean(fates) < 0.97
+
+
+def test_what_is_out_of_reach_is_given_up_and_tried_again():
+    promise, steps = Promise(0.99), []
+    for number in range(2 * (REST + 2 * OVER)):
+        promise.count(number % 4 > 0)
+        steps.append(promise.step)
+    tried = np.array(steps) > 0
+    assert tried.mean() < 0.2
+    assert np.diff(tried.astype(int)).tolist().count(1) == 2  # once more, and again
+
+
+def test_what_comes_into_reach_is_held_again():
+    promise = Promise(0.99)
+    for _ in range(2 * OVER):
+        promise.count(False)
+    assert promise.step == 0
+    for _ in range(REST):
+        promise.count(True)
+    promise.count(False)
+    assert promise.step > 0
 
 
 def test_a_share_that_can_be_held_is_held_for_some_accuracy(make):

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from math import inf
 
+from elastiq.cells import CELLS, GIVEN, LEFT_ROW, LEFTS, ROW
 from elastiq.policies import Option
-from elastiq.values import CELLS, CHANCES, LONGEST, ROW, Values
+from elastiq.successor import Successor
+from elastiq.values import CHANCES, Values
 
 TYPICAL = float(CHANCES[0])
 LIKELY = float(CHANCES[0] + CHANCES[1])
@@ -16,10 +18,12 @@ SHORTEST = 1e-6  # seconds between arrivals, and to be given
 FAR_OFF = 12  # between situations: what was found for one misleads in the other
 NONE_FITS = -1
 # Of an option: its index; its score if in time surely, likely or typically; by how much it is more
-# a second between these; its p50, p90 and p99; how long it is busy in cells, from where its row
-# begins; how many it takes; and by how much energy a run is above the cheapest, as a share of the
-# costliest's.
-_Known = tuple[int, float, float, float, float, float, float, float, float, int, int, float]
+# a second between these; its p50, p90 and p99; from where in its rows of values one looks, by
+# `TIME` or by what is `LEFT`; how many it takes; and by how much energy a run is above the
+# cheapest, as a share of the costliest's.
+_Rows = tuple[int, int]
+TIME, LEFT = range(2)
+_Known = tuple[int, float, float, float, float, float, float, float, float, _Rows, int, float]
 
 
 class Costs:
@@ -29,7 +33,7 @@ class Costs:
         self.options = options
         self.packs = any(option.takes > 1 for option in options)
         self.fastest = min(option.busy / option.takes for option in options)  # per request
-        self.cells = cells = CELLS / (LONGEST * given)  # in a second
+        self.cells = cells = GIVEN / given  # in a second
         self.known: list[_Known] = [
             (
                 index,
@@ -41,7 +45,7 @@ class Costs:
                 option.typical,
                 option.likely,
                 option.worst,
-                index * ROW + round(min(CELLS, option.busy * cells)),
+                (index * ROW + round(min(CELLS, option.busy * cells)), index * LEFT_ROW),
                 option.takes,
                 extra[index],
             )
@@ -99,39 +103,46 @@ class Plan:
             late = waking, waking + shifting
             return self._best_pack(slacks, given, current, late, price)
         left = inf if slacks[0] is None else slacks[0]
-        most, cells = CELLS, self.costs.cells
-        if waiting > 1:
-            after = self._values.waiting
-            behind = slacks[1]
-            waited = 0.0 if behind is None else max(0.0, given - behind)
-            # By the wait alone too few are behind it, by the count too many.
-            waited = (waited + self._as_if(waited, waiting - 2)) / 2
+        most, cells, by = CELLS, self.costs.cells, TIME
+        behind = slacks[1] if waiting > 1 else None
+        waited = 0.0 if behind is None else max(0.0, given - behind)
+        one = self._values.successor(waited / given) if waiting == 2 else None
+        if one is not None:
+            after, by = one.leaving, LEFT
+            last = (inf if behind is None else behind) - waking
+            here, there = self._left(last), self._left(last - shifting)
         else:
-            after = self._values.alone((given - left) / given)
-            behind, waited = None, 0.0
-        here = int(min(most, (waited + waking) * cells))
-        there = int(min(most, here + shifting * cells))
+            if waiting > 1:
+                after = self._values.waiting
+                # By the wait alone too few are behind it, by the count too many.
+                waited = (waited + self._as_if(waited, waiting - 2)) / 2
+            else:
+                after = self._values.alone((given - left) / given)
+            here = int(min(most, (waited + waking) * cells))
+            there = int(min(most, here + shifting * cells))
         left_here = left - waking
         left_there = left_here - shifting
         best, highest, stay = NONE_FITS, -inf, self._values.stay
         for known in self.costs.useful(1):
-            index, surely, likely, maybe, steep, steeper, typical, nine, worst, run, _, more = known
+            index, sure, likely, maybe, steep, steeper, typical, nine, worst, rows, _, more = known
             if index == current:
                 within, done, worth = left_here, here, 0.0
             else:
                 within, done, worth = left_there, there, -stay
             if typical > within:
                 continue
-            worth += after[run + done] - price * more
+            worth += after[rows[by] + done] - price * more
             if worst <= within:
-                worth += surely
+                worth += sure
             elif nine <= within:
                 worth += likely + steep * (within - nine)
             else:
                 worth += maybe + steeper * (within - typical)
             if worth > highest:
                 best, highest = index, worth
-        return best, behind is not None and self._refuses(current, waited, highest)
+        if behind is None or current is None:
+            return best, False
+        return best, self._begun(current, one, behind, waited) > highest
 
     def _best_pack(
         self,
@@ -149,11 +160,12 @@ class Plan:
         values, cells = self._values, self.costs.cells
         lefts = [inf if slack is None else slack for slack in slacks]
         longest, shortest, count = max(lefts), min(lefts), len(lefts)
-        alone = values.alone((given - lefts[-1]) / given)
+        silence = (given - lefts[-1]) / given
+        alone, one = values.alone(silence), values.successor(silence) if count == 2 else None
         waits: dict[int, float] = {}  # of the next, once so many are gone
         best, highest = NONE_FITS, -inf
         for known in self.costs.useful(count):
-            index, surely, _, _, _, _, typical, _, worst, run, takes, more = known
+            index, surely, _, _, _, _, typical, _, worst, rows, takes, more = known
             late = lates[index != current]
             end = typical + late
             if end > longest:
@@ -162,16 +174,19 @@ class Plan:
             while end > lefts[first]:
                 first += 1
             gone = first + takes
-            if gone >= count:
-                gone, rest, waited = count, alone, late
+            if one is not None and gone == 1:
+                worth = one.leaving[rows[LEFT] + self._left(lefts[1] - late)]
             else:
-                rest, waited = values.waiting, waits.get(gone, -1.0)
-                if waited < 0.0:
-                    waited = self._as_if(max(0.0, given - lefts[gone]), count - gone - 1)
-                    waits[gone] = waited
-                waited += late
-            cell = waited * cells
-            worth = rest[run + (int(cell) if cell < CELLS else CELLS)]
+                if gone >= count:
+                    gone, rest, waited = count, alone, late
+                else:
+                    rest, waited = values.waiting, waits.get(gone, -1.0)
+                    if waited < 0.0:
+                        waited = self._as_if(max(0.0, given - lefts[gone]), count - gone - 1)
+                        waits[gone] = waited
+                    waited += late
+                cell = waited * cells
+                worth = rest[rows[TIME] + (int(cell) if cell < CELLS else CELLS)]
             # So many at once leave as many fewer to be worth something later.
             worth += (1 - gone) * values.each - price * more
             if index != current:
@@ -183,15 +198,22 @@ class Plan:
             worth += most if in_time else _earned(known, lefts[first:gone], late)
             if worth > highest:
                 best, highest = index, worth
+        if slacks[1] is None or current is None:
+            return best, False
         waited = self._as_if(max(0.0, given - lefts[1]), count - 2)
-        return best, slacks[1] is not None and self._refuses(current, waited, highest)
+        return best, self._begun(current, one, lefts[1], waited) > highest
 
-    def _refuses(self, current: int | None, waited: float, highest: float) -> bool:
-        """Whether it is worth more to begin with the next, who is as if he had waited so long."""
-        if current is None:
-            return False
-        cell = current * ROW + int(min(CELLS, waited * self.costs.cells))
-        return self._values.waiting[cell] > highest
+    def _begun(self, current: int, one: Successor | None, left: float, waited: float) -> float:
+        """What it is worth to begin with the next, who is as if he had waited so long; or who is
+        the only one, and has so much left."""
+        if one is not None:
+            return one.begun[current * LEFT_ROW + self._left(left)]
+        return self._values.waiting[current * ROW + int(min(CELLS, waited * self.costs.cells))]
+
+    def _left(self, seconds: float) -> int:
+        """The cell of what is left."""
+        cell = seconds * self.costs.cells
+        return (int(cell) if cell < LEFTS else LEFTS) if cell > 0.0 else 0
 
     def _as_if(self, waited: float, behind: int) -> float:
         """How long the next has waited, as far as others are concerned: more behind it than come in

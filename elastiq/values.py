@@ -16,18 +16,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from elastiq import gaps
+from elastiq.cells import CELLS, LONGEST, ROW, packed, unpacked
 from elastiq.policies import Option
 from elastiq.rhythm import AT_RANDOM
+from elastiq.successor import Runs, Successor
 
 CHANCES = np.array((0.5, 0.4, 0.1))  # of a run up to the p50, the p90, and longer
 # How far above the p50, or the p90, such runs lie on average: of the way to the p90, or the p99,
 # where the longer of them are distributed exponentially.
 LIKELY_MEAN, WORST_MEAN = 0.371, 0.39
 HORIZON = 0.99  # what the next request counts, beside this one: about a hundred of them matter
-LONGEST = 1.5  # waits that are looked at: when the one behind is lost, others wait behind it
-STATES = 18
-CELLS = 180  # of `LONGEST`, for looking up what was found
-ROW = 2 * CELLS + 1  # cells of a point
+STATES = 18  # of `LONGEST`
 ROUNDS = 200
 TURNS = 3  # of these in a step
 SILENCES = (0.0, 0.03, 0.1, 0.3, 1.0)  # since somebody came, as shares of the time that is given
@@ -45,15 +44,12 @@ TO_CELLS = np.array(  # from values by wait to values by cell
 @dataclass(frozen=True)
 class Values:
     """What follows a run of a point is worth, by cells of time up to twice `LONGEST`; the last
-    half are alike.
-
-    One point's `ROW` after the other's, as plain numbers: a look at one must cost next to nothing,
-    and hundreds of situations are kept.
-    """
+    half are alike. One point's `ROW` comes after the other's."""
 
     waiting: array[float]  # by the wait of the next request at the end of the run
     # By the time the run takes, where nobody waits at its beginning, since one of `SILENCES`.
     arriving: list[array[float]]
+    succeeding: list[Successor]  # where only one waits behind, who came one of `SILENCES` ago
     each: float  # what a request is worth on average
     stay: float  # what a change of points must be worth, at least
     states: np.ndarray  # the same by the point that ran last and by wait, to begin the next from
@@ -62,13 +58,17 @@ class Values:
         """By the time the run takes, where nobody waits, and nobody came for so long."""
         return self.arriving[bisect(BETWEEN, silence)]
 
+    def successor(self, silence: float) -> Successor:
+        """Where only one waits behind, who came so long ago."""
+        return self.succeeding[bisect(BETWEEN, silence)]
+
 
 Solving = Generator[None, None, Values]
 
 
 def by_cell(states: np.ndarray) -> array[float]:
     """Values by point and wait, one cell after the other."""
-    return array("f", (states @ TO_CELLS).astype(np.float32).tobytes())
+    return packed(states @ TO_CELLS)
 
 
 def last(solving: Solving) -> Values:
@@ -138,18 +138,17 @@ def steps(
         value = better
         if gained.max() - gained.min() < ENOUGH:
             break
-    arriving = []
+    each, rise = float((gained + (1.0 - HORIZON) * (value - gained)).mean()), float(gained.mean())
+    all_runs = Runs(CHANCES, runs, pauses[:, 0, 0], shifting, stay, scores)
+    arriving, succeeding = [], []
     for silence in SILENCES:
         yield
         after = _waits_after(rarity, evenness, silence)
         arriving.append(by_cell(HORIZON * value @ after.T))
-    return Values(
-        by_cell(HORIZON * value),
-        arriving,
-        float((gained + (1.0 - HORIZON) * (value - gained)).mean()),
-        stay,
-        value,
-    )
+        yield
+        alone = unpacked(arriving[-1], ROW)
+        succeeding.append(all_runs.successor(alone, silence, rise, HORIZON))
+    return Values(by_cell(HORIZON * value), arriving, succeeding, each, stay, value)
 
 
 def _lengths(option: Option) -> tuple[float, float, float]:

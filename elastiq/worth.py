@@ -21,7 +21,7 @@ STEP = 0.2  # situations that differ by less, as logarithms, are one
 SHIFT_STEP = 0.2  # of what a change of points costs, as a share of an average run
 SOON_STEP = 0.125  # of all gaps
 RAREST, FASTEST = 8.0, 0.02  # bounds of the time between arrivals, in times that one is given
-KEPT = 256  # situations
+KEPT = 160  # situations
 WANTED = 4  # that are put off
 # How far apart two situations are for each step between them: by what a policy loses that takes the
 # values of one for those of the other, in quarters of a right answer in a hundred.

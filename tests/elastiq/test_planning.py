@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elastiq.planning import CELLS, LIKELY, NONE_FITS, TYPICAL, Costs, Plan
+from elastiq.cells import CELLS, LEFTS
+from elastiq.planning import LIKELY, NONE_FITS, TYPICAL, Costs, Plan
 from elastiq.policies import Option
 from elastiq.values import last, steps
 
@@ -41,14 +42,15 @@ def worth(place, lefts, current, waking, shifting):
         return -inf
     gone = min(first + option.takes, len(lefts))
     earned = sum(option.score * chance(option, left - late) for left in lefts[first:gone])
-    run = COSTS.known[place][9]
-    if gone == len(lefts):
-        after, waited = VALUES.alone((GIVEN - lefts[-1]) / GIVEN), late
+    by_time, by_left = COSTS.known[place][9]
+    silence, behind = (GIVEN - lefts[-1]) / GIVEN, len(lefts) - gone
+    if behind == 1 and len(lefts) == 2:
+        left = max(0, min(LEFTS, int((lefts[gone] - late) * COSTS.cells)))
+        left_over = VALUES.successor(silence).leaving[by_left + left]
     else:
-        behind = len(lefts) - gone - 1
-        after = VALUES.waiting
-        waited = PLAN._as_if(max(0.0, GIVEN - lefts[gone]), behind) + late
-    left_over = after[run + int(min(CELLS, waited * COSTS.cells))]
+        after = VALUES.waiting if behind else VALUES.alone(silence)
+        waited = PLAN._as_if(max(0.0, GIVEN - lefts[gone]), behind - 1) if behind else 0.0
+        left_over = after[by_time + int(min(CELLS, (waited + late) * COSTS.cells))]
     change = 0.0 if place == current else VALUES.stay
     return earned + left_over + (1 - gone) * VALUES.each - change
 

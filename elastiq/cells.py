@@ -1,0 +1,25 @@
+"""Times as values are put down by them: in cells, shares of the time that requests are given."""
+
+from __future__ import annotations
+
+from array import array
+
+import numpy as np
+
+GIVEN = 120  # cells of that time
+LONGEST = 1.5  # waits that are looked at: when the one behind is lost, others wait behind it
+CELLS = round(LONGEST * GIVEN)
+ROW = 2 * CELLS + 1  # cells of a point
+LEFTS = 134  # cells of what may be left, for what is given is known to a tenth
+LEFT_ROW = LEFTS + 1
+
+
+def packed(values: np.ndarray) -> array[float]:
+    """One row after the other, as plain numbers: a look at one must cost next to nothing, and
+    hundreds of situations are kept."""
+    return array("f", values.astype(np.float32).tobytes())
+
+
+def unpacked(values: array[float], row: int) -> np.ndarray:
+    """The rows."""
+    return np.frombuffer(values, np.float32).reshape(-1, row)

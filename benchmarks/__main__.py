@@ -21,6 +21,8 @@ ALL = (
     "tuning",
     "tables",
     "dispatch",
+    "promise",
+    "changes",
     "foresight",
     "clumps",
     "burst",

@@ -179,9 +179,9 @@ class Sent:
         figures = [
             Figure(f"{name}: effective accuracy", 100 * ours.effective_accuracy, "%"),
             Figure(f"{name}: answered in time", 100 * ours.attainment, "%"),
-            Figure(f"{name}: share of the estimated bound", _share(found), ""),
-            at_least(f"{name}: ahead of slackfit by", _ahead(found, "slackfit"), 0.0, "points"),
-            Figure(f"{name}: ahead of the best fixed by", _ahead(found), "points"),
+            Figure(f"{name}: share of the estimated bound", share(found), ""),
+            at_least(f"{name}: ahead of slackfit by", ahead(found, "slackfit"), 0.0, "points"),
+            Figure(f"{name}: ahead of the best fixed by", ahead(found), "points"),
             at_most(f"{name}: simulated, answers in time differ by", apart[OURS], 5.0, "points"),
             Figure(f"{name}: the same, worst contender", max(apart.values()), "points"),
             Figure(f"{name}: the sender was late by (p99)", 1000 * ours.sender_p99, "ms"),
@@ -202,11 +202,11 @@ def _simulated(grid: dict[Kind, Contest]) -> list[Figure]:
     for kind, found in grid.items():
         name = f"simulated, {kind}"
         figures += [
-            at_least(f"{name}: share of the bound", _share(found), 0.97, ""),
-            at_least(f"{name}: ahead of slackfit by", _ahead(found, "slackfit"), 0.0, "points"),
-            Figure(f"{name}: ahead of the best fixed by", _ahead(found), "points"),
+            at_least(f"{name}: share of the bound", share(found), 0.97, ""),
+            at_least(f"{name}: ahead of slackfit by", ahead(found, "slackfit"), 0.0, "points"),
+            Figure(f"{name}: ahead of the best fixed by", ahead(found), "points"),
         ]
-        surest = max(_fixed(found), key=lambda report: report.attainment)
+        surest = max(fixed(found), key=lambda report: report.attainment)
         if surest.attainment >= SURE:
             held, told = 100 * found.of(OURS).attainment, 100 * found.of(PROMPT).attainment
             name = f"{name}: in time, where {surest.name} holds {100 * SURE:g} %"
@@ -217,18 +217,18 @@ def _simulated(grid: dict[Kind, Contest]) -> list[Figure]:
     return figures
 
 
-def _share(found: Contest) -> float:
+def share(found: Contest) -> float:
     return found.of(OURS).effective_accuracy / found.bound.effective_accuracy
 
 
-def _ahead(found: Contest, name: str | None = None) -> float:
+def ahead(found: Contest, name: str | None = None) -> float:
     """By how many points ours is ahead of another, or of the best fixed point in hindsight."""
-    others = [found.of(name)] if name else _fixed(found)
+    others = [found.of(name)] if name else fixed(found)
     best = max(report.effective_accuracy for report in others)
     return 100 * (found.of(OURS).effective_accuracy - best)
 
 
-def _fixed(found: Contest) -> list[Report]:
+def fixed(found: Contest) -> list[Report]:
     """Those who stay at a point."""
     return [report for report in found.reports if report.name not in (*NAMES, PROMPT)]
 

@@ -12,8 +12,8 @@ REST = 16 * OVER  # and is tried again after so many requests
 
 
 class Promise:
-    """Goes up a step with each request that is late, and down one with as many as may not be late
-    for each that may: so it settles where the share is held by little more than was promised."""
+    """Goes up a step with each request that is late, and slowly down while all are in time: so fast
+    that it stays where it is when the share is held by little more than was promised."""
 
     def __init__(self, share: float) -> None:
         self._share = share

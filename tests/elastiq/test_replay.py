@@ -218,14 +218,12 @@ def record(name, score):
     return PointRecord(name, {}, score, {"main": StageRecord((), (), name, "")})
 
 
-def test_under_overload_the_dispatcher_keeps_up_with_the_best_fixed_point(make, samples):
+def test_under_overload_the_dispatcher_beats_every_fixed_point(make, samples):
     # Somebody else's work on a shared machine may spoil one replay, but not three in a row.
     for _ in range(3):
         reports = overload(make, samples)
-        ours = reports.pop("deadline")
-        fixed = {name: report.effective_accuracy for name, report in reports.items()}
-        if ours.effective_accuracy > max(fixed.values()) - 0.05:
+        best = max(reports.values(), key=lambda report: report.effective_accuracy)
+        if best.name == "deadline":
             break
-    assert ours.effective_accuracy > max(fixed.values()) - 0.05, "\n".join(table([ours]))
-    assert ours.effective_accuracy > fixed["q=64"] + 0.2
-    assert ours.differing == 0
+    assert best.name == "deadline", "\n".join(table(reports.values()))
+    assert reports["deadline"].differing == 0

@@ -26,7 +26,7 @@ class Promise:
     def count(self, in_time: bool) -> None:
         """Take in what became of a request."""
         self._lately += (in_time - self._lately) / OVER
-        if self._resting:
+        if self._resting > 0:  # two threads at once may take it below
             self._resting -= 1
             return
         self._at = max(0.0, self._at - self._down) if in_time else min(STEPS, self._at + 1.0)
@@ -37,7 +37,7 @@ class Promise:
     @property
     def step(self) -> int:
         """How much it is worth now, 0…STEPS."""
-        return 0 if self._resting else round(self._at)
+        return 0 if self._resting > 0 else round(self._at)
 
 
 def worth(step: int) -> float:

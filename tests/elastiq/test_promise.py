@@ -59,6 +59,13 @@ def test_what_is_out_of_reach_is_given_up_and_tried_again():
     assert np.diff(tried.astype(int)).tolist().count(1) == 2  # once more, and again
 
 
+def test_two_threads_that_count_the_last_of_a_rest_do_not_make_it_endless():
+    promise = Promise(0.99)
+    promise._resting = -1
+    promise.count(True)
+    assert promise.step > 0
+
+
 def test_what_comes_into_reach_is_held_again():
     promise = Promise(0.99)
     for _ in range(2 * OVER):

@@ -25,6 +25,7 @@ LOAD_STEP = 0.05  # nearer ones are one: sensors are not that exact
 FACTOR_STEP = 0.04
 LIKELY_STEP, WORST_STEP = 0.1, 0.25  # of how far they were measured to reach
 EXTRA_STEP = 0.1  # of the fastest run
+ROUSING_STEP = 0.3  # of its logarithm
 PACE_STEP = 0.3  # of its logarithm
 GIVEN_STEP = 0.1  # likewise
 SOON_STEP = 0.125  # of all gaps
@@ -46,6 +47,7 @@ class _Known(NamedTuple):
     rhythm: Rhythm
     waking: float
     shifting: float
+    rousing: float
     watts: float
 
 
@@ -56,6 +58,7 @@ class _Run(NamedTuple):
     took: float
     before: float
     between: float | None
+    roused: float | None
     ran: Sequence[str]
 
 
@@ -84,7 +87,7 @@ class Dispatcher:
         self._extra_step = EXTRA_STEP * usual[0]
         self._before, self._after = Extra(), Extra()
         self._likely, self._worst = Tail(0.1, 0.05), Tail(0.01, 0.15)
-        self._shifting, self._waking = Extra(), Extra()
+        self._shifting, self._waking, self._rousing = Extra(), Extra(), Extra()
         self._spending = Spending(clock)
         self._clock = clock
         self._ended = -inf
@@ -92,7 +95,7 @@ class Dispatcher:
         self._measured: dict[tuple[str, float], tuple[Option, ...]] = {}
         self._corrected: dict[tuple[float, Today], dict[str, tuple[Option, ...]]] = {}
         self._along: dict[tuple[int, float, tuple[str, ...]], float] = {}
-        self._known = _Known(0.0, 0.0, Today(), UNHEARD, 0.0, 0.0, 0.0)
+        self._known = _Known(0.0, 0.0, Today(), UNHEARD, 0.0, 0.0, 0.0, 0.0)
         self._fastest, self._slowest = inf, 0.0  # paces that are not worth a new look
         self._options: dict[str, tuple[Option, ...]] = {}  # by kind of request
         self._renewed = -inf
@@ -162,7 +165,7 @@ class Dispatcher:
             self._hear(rhythm)
         elif pace is not None and not self._fastest <= pace <= self._slowest:
             self._hear(rhythm)
-        load, level, today, lately, waking, shifting, watts = self._known
+        load, level, today, lately, waking, shifting, rousing, watts = self._known
         cold = chill(now - self._ended)
         situation = Situation(
             level,
@@ -174,6 +177,7 @@ class Dispatcher:
             shifting,
             watts,
             lately.soon,
+            rousing,
         )
         options = self._options.get(kind) or self._of_kind(kind)
         if held is None:
@@ -188,11 +192,12 @@ class Dispatcher:
         took: float,
         before: float = 0.0,
         between: float | None = None,
+        roused: float | None = None,
         ran: Sequence[str] = (),
     ) -> None:
         """Put down what a choice's run really took, in the engines that `ran`; and what passed
         before it, since the first was called, and between that and the answers before, if it
-        waited meanwhile.
+        waited meanwhile, or since it came and found nobody at work.
 
         It is taken in when the device is looked at, with the few before it; where runs are short,
         these are enough to go by. There and then, each would be after an engine that has filled the
@@ -201,7 +206,7 @@ class Dispatcher:
         self._ended, self._current = self._clock(), choice.decision.index
         if choice.option.energy:
             self._spending.spend(choice.option.energy)
-        self._runs.append(_Run(choice, took, before, between, ran))
+        self._runs.append(_Run(choice, took, before, between, roused, ran))
 
     def _take_in(self) -> None:
         """What the latest runs really took."""
@@ -214,12 +219,15 @@ class Dispatcher:
         took: float,
         before: float,
         between: float | None,
+        roused: float | None,
         ran: Sequence[str],
     ) -> None:
         today = choice.today
         self._before.learn(before)
         if between is not None:
             self._after.learn(between)
+        if roused is not None:
+            self._rousing.learn(roused)
         steady = choice.option.typical - today.before
         ways = self._points[choice.decision.index].ways(choice.kind) if ran else ()
         if len(ways) > 1:
@@ -291,6 +299,7 @@ class Dispatcher:
             before.rhythm,
             _steady(extra, self._waking.seconds, before.waking),
             _steady(extra, self._shifting.seconds, before.shifting),
+            _steady_ratio(ROUSING_STEP, self._rousing.seconds or None, before.rousing) or 0.0,
             self._spending.watts,
         )
         key = known.level, known.today

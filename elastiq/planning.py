@@ -55,9 +55,11 @@ class Costs:
         self._one_by_one = [_one_by_one(option, singles) for option in options]
         self._useful: list[list[_Known] | None] = [None] * max(option.takes for option in options)
 
-    def useful(self, waiting: int) -> list[_Known]:
+    def useful(self, waiting: int, shifting: float) -> list[_Known]:
         """The options for so many: few gain nothing from room for more, if they are done as soon
-        one by one."""
+        one by one. Where a change of points costs something, those who come later may gain."""
+        if shifting > 0.0:
+            return self.known
         count = min(waiting, len(self._useful))
         found = self._useful[count - 1]
         if found is None:
@@ -100,8 +102,7 @@ class Plan:
         """The best option, or NONE_FITS; and whether to refuse the request is better."""
         waiting = len(slacks)
         if self.costs.packs and waiting > 1:
-            late = waking, waking + shifting
-            return self._best_pack(slacks, given, current, late, price)
+            return self._best_pack(slacks, given, current, waking, shifting, price)
         left = inf if slacks[0] is None else slacks[0]
         most, cells, by = CELLS, self.costs.cells, TIME
         behind = slacks[1] if waiting > 1 else None
@@ -123,7 +124,7 @@ class Plan:
         left_here = left - waking
         left_there = left_here - shifting
         best, highest, stay = NONE_FITS, -inf, self._values.stay
-        for known in self.costs.useful(1):
+        for known in self.costs.useful(1, shifting):
             index, sure, likely, maybe, steep, steeper, typical, nine, worst, rows, _, more = known
             if index == current:
                 within, done, worth = left_here, here, 0.0
@@ -149,14 +150,12 @@ class Plan:
         slacks: tuple[float | None, ...],
         given: float,
         current: int | None,
-        lates: tuple[float, float],
+        waking: float,
+        shifting: float,
         price: float,
     ) -> tuple[int, bool]:
         """The same where some answer several of those who wait. Those first in line who cannot be
-        in time with one will be refused, and make it one for those behind.
-
-        `lates` are how much later a run begins at the present point, and at another.
-        """
+        in time with one will be refused, and make it one for those behind."""
         values, cells = self._values, self.costs.cells
         lefts = [inf if slack is None else slack for slack in slacks]
         longest, shortest, count = max(lefts), min(lefts), len(lefts)
@@ -164,9 +163,9 @@ class Plan:
         alone, one = values.alone(silence), values.successor(silence) if count == 2 else None
         waits: dict[int, float] = {}  # of the next, once so many are gone
         best, highest = NONE_FITS, -inf
-        for known in self.costs.useful(count):
+        for known in self.costs.useful(count, shifting):
             index, surely, _, _, _, _, typical, _, worst, rows, takes, more = known
-            late = lates[index != current]
+            late = waking if index == current else waking + shifting
             end = typical + late
             if end > longest:
                 continue

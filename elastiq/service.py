@@ -64,7 +64,11 @@ class Service:
 
     def _answer(self, request: Request, slacks: list[float | None], begun: float) -> None:
         batch = [request]
-        between = begun - self._free if request.arrived <= self._free else None
+        between = roused = None
+        if request.arrived <= self._free:
+            between = begun - self._free
+        elif self._free > -inf:
+            roused = begun - request.arrived
         self._free = -inf
         try:
             memory = None if request.session is None else self._recall(request)
@@ -96,7 +100,7 @@ class Service:
             # Whoever waited has the answer by now; the next request has waited for all of this.
             self._free = start + took
             if done.ran:
-                self._dispatcher.learn(choice, took, start - begun, between, done.ran)
+                self._dispatcher.learn(choice, took, start - begun, between, roused, done.ran)
             for one in batch:
                 self.count(one, one.expires is None or start + took <= one.expires)
             if self._sessions is not None and request.session is not None:

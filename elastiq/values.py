@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from elastiq import gaps
-from elastiq.cells import CELLS, LONGEST, ROW, packed, unpacked
+from elastiq.cells import CELLS, LONGEST, MIDDLES, ROW, STATES, WAITS, packed, unpacked
+from elastiq.company import Company
 from elastiq.policies import Option
 from elastiq.rhythm import AT_RANDOM
 from elastiq.successor import Runs, Successor
@@ -26,7 +27,6 @@ CHANCES = np.array((0.5, 0.4, 0.1))  # of a run up to the p50, the p90, and long
 # where the longer of them are distributed exponentially.
 LIKELY_MEAN, WORST_MEAN = 0.371, 0.39
 HORIZON = 0.99  # what the next request counts, beside this one: about a hundred of them matter
-STATES = 18  # of `LONGEST`
 ROUNDS = 200
 TURNS = 3  # of these in a step
 SILENCES = (0.0, 0.03, 0.1, 0.3, 1.0)  # since somebody came, as shares of the time that is given
@@ -34,8 +34,7 @@ BETWEEN = (0.015, 0.06, 0.18, 0.6)  # these: from where on the next is nearer
 UNHEARD_OF = 1e-6  # how likely such a silence is: it says nothing
 ENOUGH = 1e-3  # of a right answer: values so near to each other will do
 
-WAITS = np.linspace(0.0, LONGEST, STATES + 1)
-SOONER = np.minimum(0.0, (WAITS[1:] + WAITS[:-1]) / 2 - WAITS[:, None])
+SOONER = np.minimum(0.0, MIDDLES - WAITS[:, None])
 TO_CELLS = np.array(  # from values by wait to values by cell
     [np.interp(np.arange(ROW) * LONGEST / CELLS, WAITS, one) for one in np.eye(STATES + 1)]
 )
@@ -86,6 +85,7 @@ def steps(
     rarity: float,
     shift: float,
     soon: float = AT_RANDOM,
+    roused: float = 0.0,
     stay: float = 0.0,
     begin: np.ndarray | None = None,
 ) -> Solving:
@@ -95,8 +95,11 @@ def steps(
 
     `rarity` is the mean time between arrivals as a share of the time that requests are given,
     `shift` what a change of points costs as a share of an average run, and `soon` the share of
-    arrivals that come soon after another. At random, and to a beat, a change must be worth more by
-    `stay`, a share of a right answer; in clumps the less so, for each clump has its own points.
+    arrivals that come soon after another. Whoever finds nobody at work is `roused` to a run after
+    such a share of its time: in clumps, others have come by then.
+
+    At random, and to a beat, a change must be worth more by `stay`, a share of a right answer; in
+    clumps the less so, for each clump has its own points.
     """
     evenness = gaps.evenness(soon)
     stay *= min(1.0, evenness)
@@ -105,7 +108,8 @@ def steps(
     pauses = np.array([option.after for option in options])[:, None, None] / given
     # How long a request has waited when it is answered, and when the next is begun with: by whether
     # the point ran last, by point, by length of the run, and by wait of the request.
-    done = WAITS + runs[..., None] + np.array((0.0, shifting))[:, None, None, None]
+    waits = np.append(roused, WAITS[1:])  # who has waited for no time found nobody at work
+    done = waits + runs[..., None] + np.array((0.0, shifting))[:, None, None, None]
     free = done + pauses
     scores = np.array([option.score for option in options])
     earned = scores[:, None] * (CHANCES @ (done <= 1.0))
@@ -117,22 +121,30 @@ def steps(
     yield
     moves = np.einsum("sacwv,c->sawv", near, CHANCES)
     moves = moves @ next_waits
+    # Counted by the request and not by the run: one that answers two is a step that ends it, and
+    # one that leaves all as it is.
+    ends_it = np.ones((len(options), STATES + 1))
+    companies: dict[int, Company] = {}
     for place, option in enumerate(options):
         if option.takes > 1:
             yield
-            # Counted by the request and not by the run: a run that answers two is gone through as
-            # one that answers one, and leaves all as it is every other time.
-            part = (1.0 / _served(option.takes, rarity, evenness))[:, None]
-            many = _moves_of_many(option.takes, free[:, place], rarity, evenness)
-            moves[:, place] = part * many + (1.0 - part) * np.eye(STATES + 1)
+            company = companies.setdefault(
+                option.takes, Company(option.takes, waits, rarity, evenness)
+            )
+            ends_it[place] = share = 1.0 / company.size
+            in_time, leaves = company.in_time(done[:, place]), company.leaves(free[:, place])
+            earned[:, place] = option.score * share * np.einsum("scw,c->sw", in_time, CHANCES)
+            moves[:, place] = share[:, None] * np.einsum("scwv,c->swv", leaves, CHANCES)
+    goes_on = HORIZON * (1.0 - ends_it)
     # By the point that ran last, and by wait.
     value = np.zeros((len(options), STATES + 1)) if begin is None else begin
     for turn in range(ROUNDS):
         if turn % TURNS == 0:
             yield
         same, other = earned + HORIZON * (moves @ value[..., None])[..., 0]
+        other = other - stay * ends_it + goes_on * value[:, None]
         refused = HORIZON * value @ next_waits.T
-        better = np.maximum(np.maximum(same, refused), other.max(axis=0) - stay)
+        better = np.maximum(np.maximum(same + goes_on * value, refused), other.max(axis=1))
         # Only differences count, and they are found long before the values are.
         gained = better - value
         value = better
@@ -159,40 +171,6 @@ def _lengths(option: Option) -> tuple[float, float, float]:
         typical + LIKELY_MEAN * (likely - typical),
         likely + WORST_MEAN * (worst - likely),
     )
-
-
-def _served(takes: int, rarity: float, evenness: float = 1.0) -> np.ndarray:
-    """How many requests a run answers on average, by how long the first of them has waited."""
-    return np.full_like(WAITS, takes) - np.sum(
-        [gaps.later(WAITS, rarity, evenness, count) for count in range(1, takes)], axis=0
-    )
-
-
-def _moves_of_many(
-    takes: int, free: np.ndarray, rarity: float, evenness: float = 1.0
-) -> np.ndarray:
-    """How likely the next request has waited so long, after a run that took several.
-
-    `free` is how long the first of them has waited when the next is begun with, by shift, length of
-    the run, and how long it had at its beginning. Whoever came as the one too many before that is
-    next; else whoever comes first after it.
-    """
-    middles = (WAITS[1:] + WAITS[:-1]) / 2
-    begun = WAITS[:, None]
-    gap = np.maximum(0.0, free[..., None] - middles)
-    # Those of whom none comes between the beginning and the end: the first was alone, or else the
-    # last before came just then.
-    alone = gaps.later(begun, rarity, evenness)
-    since = gaps.later(np.maximum(0.0, gap - begun), rarity, evenness)
-    fewer = gaps.later(begun, rarity, evenness, takes)
-    at_most = np.ones((*free.shape, STATES + 2))
-    at_most[..., 0] = 0.0
-    at_most[..., 1:-1] = np.where(
-        gap <= begun,
-        gaps.later(gap, rarity, evenness, takes),
-        gaps.later(gap, rarity, evenness) + (fewer - alone) * since,
-    )
-    return np.einsum("scwv,c->swv", np.diff(at_most), CHANCES)
 
 
 def _waits_after(rarity: float, evenness: float = 1.0, silence: float = 0.0) -> np.ndarray:

@@ -8,7 +8,7 @@ between requests; meanwhile the values of a situation like it have to do.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import exp, log
+from math import exp, log, log2
 from typing import NamedTuple
 
 import numpy as np
@@ -20,12 +20,14 @@ from elastiq.values import Solving, Values, last, steps
 STEP = 0.2  # situations that differ by less, as logarithms, are one
 SHIFT_STEP = 0.2  # of what a change of points costs, as a share of an average run
 SOON_STEP = 0.125  # of all gaps
+LEAST_ROUSED = 0.01  # of the time that is given; longer ones are told apart by halves
 RAREST, FASTEST = 8.0, 0.02  # bounds of the time between arrivals, in times that one is given
 KEPT = 160  # situations
 WANTED = 4  # that are put off
 # How far apart two situations are for each step between them: by what a policy loses that takes the
 # values of one for those of the other, in quarters of a right answer in a hundred.
-SLOW_APART, SPREAD_APART, RARE_APART, OFTEN_APART, SHIFT_APART = APART = 4, 2, 2, 2, 1
+APART = 4, 2, 2, 2, 1, 1
+SLOW_APART, SPREAD_APART, RARE_APART, OFTEN_APART, SHIFT_APART, ROUSED_APART = APART
 SCORES_APART = 6  # where points have other scores
 UNLIKE = 10**9  # other points
 ALIKE = 4  # so near, situations are one: what is learnt moves by as much while runs go on
@@ -43,10 +45,11 @@ class Key(NamedTuple):
     rare: int  # how rarely requests come
     often: int  # how many of them come soon after another
     shift: int  # what a change of points costs
+    roused: int  # how long one waits that finds nobody at work
 
     def apart(self, other: Key) -> int:
         """How far two situations are from each other."""
-        scores, takes, slow, spread, rare, often, shift = other
+        scores, takes, slow, spread, rare, often, shift, roused = other
         if self.takes != takes:
             return UNLIKE
         return (
@@ -55,6 +58,7 @@ class Key(NamedTuple):
             + RARE_APART * abs(self.rare - rare)
             + OFTEN_APART * abs(self.often - often)
             + SHIFT_APART * abs(self.shift - shift)
+            + ROUSED_APART * abs(self.roused - roused)
             + (SCORES_APART if self.scores != scores else 0)
         )
 
@@ -79,14 +83,16 @@ class Worth:
         pace: float,
         shifting: float,
         soon: float = AT_RANDOM,
+        rousing: float = 0.0,
     ) -> tuple[Values, int]:
         """What follows a run is worth, and how far away the situation is that this was found for.
 
-        `pace` is the mean time between arrivals, of which a share come `soon` after another.
+        `pace` is the mean time between arrivals, of which a share come `soon` after another; one
+        that finds nobody at work waits for `rousing`.
         """
         before = self._asked
         points = before.points if before and before.points.options is options else _Points(options)
-        key = points.key(given, pace, shifting, soon)
+        key = points.key(given, pace, shifting, soon, rousing)
         self._asked = asked = _Asked(key, points, given, self._stay)
         near, away = self._atlas.close(key)
         if near is None:
@@ -151,8 +157,9 @@ class _Points:
         """How much of the time that is given all runs take."""
         return _level(self._cost / given)
 
-    def key(self, given: float, pace: float, shifting: float, soon: float) -> Key:
+    def key(self, given: float, pace: float, shifting: float, soon: float, rousing: float) -> Key:
         """The situation where requests come like this."""
+        roused = min(1.0, rousing / given) / LEAST_ROUSED
         return Key(
             self._scores,
             self._takes,
@@ -161,6 +168,7 @@ class _Points:
             _level(min(RAREST, max(FASTEST, pace / given))),
             round((soon - AT_RANDOM) / SOON_STEP),
             round(shifting / self._mean / SHIFT_STEP),
+            0 if roused <= 0.5 else 1 + round(log2(max(1.0, roused))),
         )
 
 
@@ -184,6 +192,7 @@ class _Asked(NamedTuple):
             exp(STEP * key.rare),
             SHIFT_STEP * key.shift,
             AT_RANDOM + SOON_STEP * key.often,
+            LEAST_ROUSED * 2.0 ** (key.roused - 1) if key.roused else 0.0,
             self.stay,
             None if near is None else near.states,
         )

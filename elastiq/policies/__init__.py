@@ -44,6 +44,7 @@ class Situation(NamedTuple):
     shifting: float = 0.0  # what a run costs more now, at another option than `current`
     watts: float = 0.0  # what runs took on average lately
     soon: float = AT_RANDOM  # share of arrivals lately that came soon after another
+    rousing: float = 0.0  # what a request waits that finds nobody at work
 
     @property
     def slack(self) -> float | None:

@@ -144,6 +144,14 @@ def test_what_passes_after_a_run_delays_the_next_and_not_its_own_answer(make):
     assert option.after == pytest.approx(0.003, abs=0.0005)
 
 
+def test_it_tells_the_policy_what_one_waits_who_finds_nobody_at_work(make):
+    dispatcher = make.dispatcher([("only", 0.004)])
+    assert dispatcher.decide().situation.rousing == 0.0
+    for _ in range(100):
+        dispatcher.learn(dispatcher.decide(), 0.004, roused=0.002)
+    assert dispatcher.decide().situation.rousing == pytest.approx(0.002, rel=0.2)
+
+
 def test_it_learns_what_a_shift_costs_and_what_a_pause_costs(make):
     """Runs in steady state take what the table says; the first of a kind takes more."""
     clock = make.clock(step=0.0)

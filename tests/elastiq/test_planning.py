@@ -37,7 +37,7 @@ def worth(place, lefts, current, waking, shifting):
     late = waking + (0.0 if place == current else shifting)
     first = next((n for n, left in enumerate(lefts) if option.typical + late <= left), None)
     if first is None or (
-        option.takes > 1 and place not in {k[0] for k in COSTS.useful(len(lefts))}
+        option.takes > 1 and place not in {k[0] for k in COSTS.useful(len(lefts), shifting)}
     ):
         return -inf
     gone = min(first + option.takes, len(lefts))
@@ -59,7 +59,7 @@ def worth(place, lefts, current, waking, shifting):
     st.lists(st.floats(0.0, GIVEN), min_size=2, max_size=17),
     st.integers(0, len(OPTIONS) - 1),
     st.floats(0.0, 0.003),
-    st.floats(0.0, 0.003),
+    st.sampled_from((0.0, 0.0005, 0.003)),
 )
 @settings(max_examples=300)
 def test_no_option_is_worth_more_than_the_best(slacks, current, waking, shifting):
@@ -69,3 +69,13 @@ def test_no_option_is_worth_more_than_the_best(slacks, current, waking, shifting
         assert max(all_worths) == -inf
     else:
         assert all_worths[best] == pytest.approx(max(all_worths), abs=1e-6)
+
+
+def test_a_point_for_many_is_kept_for_one_where_a_change_is_dear():
+    """Where it is free, one is better answered alone."""
+    many = next(n for n, option in enumerate(OPTIONS) if option.takes > 1)
+    (free, _), (dear, _) = (
+        PLAN.best((GIVEN,), GIVEN, many, 0.0, shifting, 0.0) for shifting in (0.0, GIVEN)
+    )
+    assert OPTIONS[free].takes == 1
+    assert dear == many

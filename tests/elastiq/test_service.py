@@ -84,7 +84,7 @@ def timed(make):
     to hand in requests."""
     clock, learnt = make.clock(0.0), []
     dispatcher = make.dispatcher(clock=clock)
-    dispatcher.learn = lambda choice, *times: learnt.append(times[:3])
+    dispatcher.learn = lambda choice, *times: learnt.append(times[:4])
 
     def pass_by(seconds):
         clock.now += seconds
@@ -106,8 +106,8 @@ def test_what_passes_before_a_run_is_told_from_what_passes_between_two(timed):
     submit()
     assert desk.serve_one() and desk.serve_one()
     assert learnt == [
-        (pytest.approx(0.004), pytest.approx(0.002), None),
-        (pytest.approx(0.004), pytest.approx(0.002), pytest.approx(0.001)),
+        (pytest.approx(0.004), pytest.approx(0.002), None, None),
+        (pytest.approx(0.004), pytest.approx(0.002), pytest.approx(0.001), None),
     ]
 
 
@@ -117,7 +117,18 @@ def test_nothing_passes_between_runs_when_nobody_waits(timed):
         submit()
         assert desk.serve_one()
         clock.now += 0.5
-    assert [between for _, _, between in learnt] == [None, None]
+    assert [between for _, _, between, _ in learnt] == [None, None]
+
+
+def test_what_one_waits_who_finds_nobody_at_work_is_told(timed):
+    desk, clock, learnt, submit = timed
+    for slept in (0.5, 0.003, 0.006):  # at first nobody knows since when nobody was
+        submit()
+        clock.now += slept
+        submit()  # who finds somebody, or as good as that
+        assert desk.serve_one() and desk.serve_one()
+    roused = [roused for *_, roused in learnt]
+    assert roused == [None, None, pytest.approx(0.003), None, pytest.approx(0.006), None]
 
 
 @pytest.mark.parametrize("left", [0.0071, 0.001])  # too little for a run, and none at all
@@ -128,7 +139,7 @@ def test_what_is_refused_between_two_runs_does_not_count(timed, left):
     submit()
     for _ in range(3):
         assert desk.serve_one()
-    assert [between for _, _, between in learnt] == [None, None]
+    assert [between for _, _, between, _ in learnt] == [None, None]
 
 
 def test_who_expires_during_a_choice_is_refused(make):

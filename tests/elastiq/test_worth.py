@@ -1,28 +1,17 @@
 """What later requests are worth, and what comes of it in a queue that is simulated."""
 
 from bisect import bisect_right
-from itertools import pairwise, product
+from itertools import pairwise
 from math import exp
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from elastiq.cells import CELLS, ROW
 from elastiq.policies import Option, Situation, policy
 from elastiq.rhythm import AT_RANDOM
-from elastiq.values import (
-    CELLS,
-    CHANCES,
-    LONGEST,
-    ROW,
-    STATES,
-    WAITS,
-    _moves_of_many,
-    _served,
-    _waits_after,
-    last,
-    steps,
-)
+from elastiq.values import last, steps
 from elastiq.worth import (
     ALIKE,
     FORESIGHT,
@@ -152,7 +141,7 @@ def test_a_shift_makes_it_worth_to_be_at_the_right_point(make):
 def test_a_change_of_points_is_worth_its_least_in_clumps_the_less(make):
     options = make.options((1.0, 0.6), (2.0, 0.9))
     found = [
-        solve(options, GIVEN, 0.3, 0.0, soon, 0.1)
+        solve(options, GIVEN, 0.3, 0.0, soon, stay=0.1)
         for soon in (AT_RANDOM - 0.3, AT_RANDOM, AT_RANDOM + 0.2)
     ]
     assert [values.stay for values in found] == pytest.approx([0.1, 0.1, 0.03], abs=0.01)
@@ -261,7 +250,7 @@ def test_what_may_come_is_thought_of_before(make):
 
 def test_of_what_was_found_the_oldest_makes_room(make):
     atlas, values = _Atlas(), solve(make.options((1.0, 0.6), (2.0, 0.9)), GIVEN, 1.0, 0.0)
-    keys = [Key((0.6, 0.9), (1, 1), 0, 0, rare, 0, 0) for rare in range(KEPT + 3)]
+    keys = [Key((0.6, 0.9), (1, 1), 0, 0, rare, 0, 0, 0) for rare in range(KEPT + 3)]
     for key in keys:
         atlas.keep(key, values)
         atlas.keep(key, values)
@@ -271,7 +260,7 @@ def test_of_what_was_found_the_oldest_makes_room(make):
 
 def test_what_lies_beside_the_last_is_not_looked_for_among_all(make, monkeypatch):
     atlas, values = _Atlas(), solve(make.options((1.0, 0.6), (2.0, 0.9)), GIVEN, 1.0, 0.0)
-    here, beside, far = (Key((0.6, 0.9), (1, 1), 0, 0, rare, 0, 0) for rare in (0, REGION, 40))
+    here, beside, far = (Key((0.6, 0.9), (1, 1), 0, 0, rare, 0, 0, 0) for rare in (0, REGION, 40))
     atlas.keep(here, values)
     away = RARE_APART * REGION
     assert away <= ALIKE and atlas.close(beside) == (here, away)
@@ -306,36 +295,31 @@ def test_it_matters_little_where_the_search_begins(make):
     assert fresh.each == pytest.approx(warm.each, abs=0.01)
 
 
-def test_one_at_a_time_is_the_least_of_many():
-    """The way that counts several must come to the same where it counts one."""
-    runs = np.array([[0.2, 0.3, 0.5], [0.4, 0.4, 0.9]])[..., None] + WAITS
-    for rarity, evenness in product((0.1, 1.0), (0.5, 1.0, 4.0)):
-        ends = np.minimum(runs * (STATES / LONGEST), STATES)
-        near = np.maximum(0.0, 1.0 - np.abs(ends[..., None] - np.arange(STATES + 1)))
-        one = np.einsum("scwv,c->swv", near, CHANCES) @ _waits_after(rarity, evenness)
-        many = _moves_of_many(1, runs, rarity, evenness)
-        np.testing.assert_allclose(many.sum(-1), 1.0)
-        inside = runs.max(1) < LONGEST  # beyond, the one way counts waits as the longest
-        np.testing.assert_allclose(many[inside] @ WAITS, one[inside] @ WAITS, atol=0.02)
-        if evenness == 1.0:
-            np.testing.assert_allclose(many[inside].cumsum(-1), one[inside].cumsum(-1), atol=0.06)
-
-
-def test_more_at_once_leave_less_behind_and_answer_more():
-    runs = np.full((1, 3, STATES + 1), 0.4) + WAITS
-    served = [_served(takes, 0.2) for takes in (1, 2, 4)]
-    waits = [_moves_of_many(takes, runs, 0.2) @ WAITS for takes in (1, 2, 4)]
-    for fewer, more in pairwise(served):
-        assert (fewer <= more + 1e-9).all() and fewer[0] == more[0] == 1.0
-    for fewer, more in pairwise(waits):
-        assert (more <= fewer + 1e-9).all()
-    assert served[0].max() == 1.0 and served[2].max() <= 4.0
-
-
 def test_what_a_request_is_worth_is_what_it_gets(make):
     rarely, often = (solve(make.options((1.0, 0.9, 4)), GIVEN, r, 0.0).each for r in (4.0, 0.02))
     assert rarely == pytest.approx(0.9, abs=0.02)
     assert often < rarely
+
+
+@pytest.mark.parametrize("roused", [0.0, 0.05])
+@pytest.mark.parametrize("takes", [1, 4])
+def test_it_is_so_in_clumps_too_and_for_who_finds_nobody_at_work(make, takes, roused):
+    """Whoever has to be roused first answers those who came in the meantime as well."""
+    run, score, pace, evenness = 0.4 * GIVEN, 0.9, 0.5 * GIVEN, 1 / 16
+    options = make.options((run, score, takes))
+    worth = solve(options, GIVEN, pace / GIVEN, 0.0, soon=0.827, roused=roused).each
+    come = np.random.default_rng(1).gamma(evenness, pace / evenness, 40_000).cumsum().tolist()
+    free, place, right = 0.0, 0, 0
+    while place < len(come):
+        free = max(free, come[place] + roused * GIVEN * (come[place] >= free))
+        if free + run > come[place] + GIVEN:
+            place += 1
+            continue
+        with_it = come[place : min(place + takes, bisect_right(come, free))]
+        free += run
+        right += sum(free <= one + GIVEN for one in with_it)
+        place += len(with_it)
+    assert worth == pytest.approx(score * right / len(come), abs=0.025)
 
 
 @pytest.mark.parametrize("pace", [0.45, 0.7, 1.2])

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from math import isnan
 
 from elastiq.dispatcher import Dispatcher
@@ -177,9 +178,12 @@ class Desk:
         return True
 
     def _work_ahead(self) -> None:
-        """Let the policy think while nobody waits; where some always do, now and then."""
+        """Look about and let the policy think while nobody waits; where some always do, now and
+        then."""
         self._turns += 1
         if not self.waiting or self._turns % BETWEEN == 0:
+            with self._seat, suppress(Exception):  # what fails is told to whoever comes next
+                self._dispatcher.look(self._line.rhythm)
             while self.think() and not self.waiting and not self._line.over:
                 self._line.wait(BREATH)  # else nobody who wakes had the interpreter in time
 

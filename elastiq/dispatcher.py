@@ -21,6 +21,8 @@ from elastiq.tails import Tail, reach
 from elastiq.today import Today
 
 RENEWED = 0.025  # seconds for which what is known of the device is good: clocks jump within some
+OVERDUE = 0.1  # seconds, where a look at it would keep somebody waiting who comes after a rest
+REST = 1e-3  # seconds
 LOAD_STEP = 0.05  # nearer ones are one: sensors are not that exact
 FACTOR_STEP = 0.04
 LIKELY_STEP, WORST_STEP = 0.1, 0.25  # of how far they were measured to reach
@@ -125,6 +127,15 @@ class Dispatcher:
         if self._thinking is not None:
             self._thinking.think()
 
+    def look(self, rhythm: Rhythm) -> None:
+        """Look at the device and the arrivals anew, if it is time to: who comes later need not wait
+        for that."""
+        now = self._clock()
+        if now - self._renewed > RENEWED:
+            self._renew(now)
+            self._hear(rhythm)
+            self.decide((self._known.rhythm.given,), rhythm)  # and for all that a choice needs
+
     def offer(self, point: PointRecord) -> None:
         """Add a point, by its cost among the others, before the next decision. Thread-safe."""
         _check([point], self._table)
@@ -160,7 +171,7 @@ class Dispatcher:
         if self._offered:
             self._adopt()
         pace = rhythm.pace
-        if now - self._renewed > RENEWED:
+        if now - self._renewed > (RENEWED if now - self._ended < REST else OVERDUE):
             self._renew(now)
             self._hear(rhythm)
         elif pace is not None and not self._fastest <= pace <= self._slowest:

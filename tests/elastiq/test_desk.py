@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from elastiq.desk import BETWEEN, Desk
-from elastiq.dispatcher import Dispatcher
+from elastiq.dispatcher import OVERDUE, RENEWED, Dispatcher
 from elastiq.errors import ElastiqError
 from elastiq.policies import Decision
 from elastiq.thoughts import AT_FIRST, HURRY, MUSED, SHARE
@@ -123,6 +123,33 @@ def test_a_policy_that_fails_to_work_ahead_is_not_asked_again(make, caplog, monk
     assert "no thoughts" in caplog.text
     # Once for each, and once more for the one before which it failed.
     assert len(policy.chose) <= 2 * BETWEEN + 1
+
+
+def test_it_looks_about_before_anybody_comes(make):
+    clock, looks = make.clock(0.0), []
+    desk = Desk(make.dispatcher(clock=clock), make.execute(lambda *_: {}), clock=clock)
+    desk._dispatcher._load = lambda: looks.append(len(desk._line)) or 0.0
+    for _ in range(3):
+        clock.now += 2 * RENEWED
+        desk._work_ahead()
+        desk.submit(request(0), deadline=1.0)
+        assert desk.serve_one()
+    assert looks == [0, 0, 0]
+
+
+def test_a_look_that_fails_is_told_to_who_comes_next_and_to_nobody_after(make):
+    clock, works = make.clock(0.0), []
+    desk = Desk(make.dispatcher(clock=clock), make.execute(lambda *_: {}), clock=clock)
+    desk._dispatcher._load = lambda: works[0]
+    clock.now += 2 * OVERDUE
+    desk._work_ahead()
+    unlucky = desk.submit(request(0), deadline=1.0)
+    assert desk.serve_one()
+    works.append(0.0)
+    desk._work_ahead()
+    lucky = desk.submit(request(1), deadline=1.0)
+    assert desk.serve_one()
+    assert isinstance(unlucky.exception(0), IndexError) and lucky.exception(0) is None
 
 
 def test_who_waits_serves_himself_where_nobody_does(make):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elastiq.correction import COOLING, Correction
-from elastiq.dispatcher import LOAD_STEP, RENEWED, RUNS, Dispatcher
+from elastiq.dispatcher import LOAD_STEP, OVERDUE, RENEWED, REST, RUNS, UNHEARD, Dispatcher
 from elastiq.errors import ElastiqError
 from elastiq.latency import Latency, LatencyTable, Row
 from elastiq.load import Load
@@ -75,14 +75,40 @@ def test_the_table_is_read_again_only_when_the_load_has_moved(make, monkeypatch)
     assert len(reads) == 1
 
 
-def test_the_load_is_looked_at_now_and_then_and_not_at_every_request(make):
+@pytest.fixture
+def watched(make):
+    """A dispatcher, its clock, and a moment for each look at the load."""
     looks, clock = [], make.clock(step=0.0)
     dispatcher = make.dispatcher(clock=clock)
     dispatcher._load = lambda: looks.append(clock.now) or 0.0
-    for _ in range(100):
-        clock.now += RENEWED / 10
-        dispatcher.decide()
+    return dispatcher, clock, looks
+
+
+def test_the_load_is_looked_at_now_and_then_and_not_at_every_request(watched):
+    dispatcher, clock, looks = watched
+    for _ in range(round(10 * RENEWED / REST)):
+        clock.now += 0.9 * REST
+        dispatcher.learn(dispatcher.decide(), 0.001)
     assert 5 <= len(looks) <= 10
+
+
+def test_who_looked_between_requests_keeps_nobody_waiting_for_it(watched):
+    dispatcher, clock, looks = watched
+    for _ in range(100):
+        clock.now += OVERDUE / 3
+        before = len(looks)
+        dispatcher.decide()
+        assert len(looks) == before or before == 0
+        dispatcher.look(UNHEARD)
+    assert len(looks) == 100
+
+
+def test_after_a_long_rest_a_choice_looks_by_itself(watched):
+    dispatcher, clock, looks = watched
+    for _ in range(3):
+        clock.now += 1.1 * OVERDUE
+        dispatcher.decide()
+    assert len(looks) == 3
 
 
 def test_it_learns_that_everything_is_slower_today(make):
@@ -184,12 +210,14 @@ def test_where_runs_are_short_it_learns_from_the_latest_before_each_look(make):
     for took in [0.001] * 50 + [0.002] * RUNS:
         dispatcher.learn(dispatcher.decide(), took)
     clock.now += RENEWED * 1.1
+    dispatcher.look(UNHEARD)
     soon = dispatcher.decide().option.typical
     assert 0.001 < soon < 0.002
     for _ in range(50):
         dispatcher.learn(dispatcher.decide(), 0.002)
     assert dispatcher.decide().option.typical == soon  # it has not looked yet
     clock.now += RENEWED * 1.1
+    dispatcher.look(UNHEARD)
     assert soon < dispatcher.decide().option.typical <= 0.002
 
 

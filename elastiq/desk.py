@@ -114,7 +114,7 @@ class Desk:
         """Submit, and wait for the answer: sooner than by a future, for nobody has to be woken
         where nobody serves."""
         future = self._join(inputs, deadline, session, point, least_score, priority)
-        if not self._serve_now(future) or self._thoughts.due:
+        if not self._serve_now(future) or self._thoughts.due():
             self._line.call()
         return future.result()
 
@@ -171,10 +171,11 @@ class Desk:
 
     def think(self) -> bool:
         """Let the policy work ahead, for a moment; False if it has nothing to do, or no time."""
-        if not self._thoughts.due:
+        others_wait = self.waiting > 0
+        if not self._thoughts.due(others_wait):
             return False
         with self._seat:
-            self._thoughts.think()
+            self._thoughts.think(others_wait)
         return True
 
     def _work_ahead(self) -> None:

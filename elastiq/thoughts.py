@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 SHARE = 0.01  # of all time may go into thoughts,
 MUSED = 0.004  # seconds at once: what is saved up in a rest is spent on those who come after it,
-AT_FIRST = 0.2  # and so many more, once: then there is all to find
+AT_FIRST = 0.2  # and so many more, once, while nobody waits: then there is all to find
 HURRY = 2e-4  # seconds before a run whose choice would be a bad one,
 PART = 0.1  # or such a part of the run, if that is more
 
@@ -31,19 +31,19 @@ class Thoughts:
         self._first = AT_FIRST  # seconds left of these
         self._from = -inf  # a moment: all it may think since then, it did
 
-    @property
-    def due(self) -> bool:
+    def due(self, others_wait: bool = False) -> bool:
         """Whether there are any, and time for them."""
-        return (self._first > 0.0 or self._from <= self._clock()) and self._pending
+        at_first = self._first > 0.0 and not others_wait
+        return (at_first or self._from <= self._clock()) and self._pending
 
-    def think(self) -> None:
+    def think(self, others_wait: bool = False) -> None:
         """Let the policy work ahead, for a moment, if it has not had its share of the time."""
         begun = self._clock()
-        if not self.due:
+        if not self.due(others_wait):
             return
         self._think()
         took = self._clock() - begun
-        if self._first > 0.0:
+        if self._first > 0.0 and not others_wait:
             self._first -= took
         else:
             self._from = max(self._from, begun - MUSED / SHARE) + took / SHARE

@@ -10,7 +10,7 @@ from elastiq.desk import BETWEEN, Desk
 from elastiq.dispatcher import OVERDUE, RENEWED, Dispatcher
 from elastiq.errors import ElastiqError
 from elastiq.policies import Decision
-from elastiq.thoughts import AT_FIRST, HURRY, MUSED, SHARE
+from elastiq.thoughts import AT_FIRST, HURRY, MUSED, SHARE, Thoughts
 
 
 def request(number):
@@ -42,6 +42,27 @@ def test_to_think_takes_its_share_of_the_time_and_no_more(make):
     for _ in range(3):
         clock.now += 0.3
         assert until_tired() == pytest.approx(0.3 * SHARE, abs=0.0011)
+
+
+def test_beside_others_who_wait_it_thinks_no_more_than_usually_from_the_first(make):
+    clock, took = make.clock(0.0), []
+
+    class Thinker:
+        pending = True
+
+        def think(self):
+            clock.now += 0.001
+            took.append(0.001)
+
+    thoughts = Thoughts(Thinker(), clock)
+    for _ in range(1000):
+        clock.now += 0.001
+        thoughts.think(others_wait=True)
+    assert sum(took) == pytest.approx(MUSED + clock.now * SHARE, abs=0.0021)
+    took.clear()
+    for _ in range(1000):
+        thoughts.think()
+    assert sum(took) >= AT_FIRST
 
 
 class Lost:

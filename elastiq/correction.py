@@ -10,6 +10,7 @@ from math import exp, inf
 LOWEST, HIGHEST = 0.5, 4.0
 WEIGHT = 0.1
 HALF_LIFE = 30.0
+FAR = 0.1  # of what was expected
 COOLING = 1.5e-3  # seconds without a run, after which caches are cold by two thirds
 
 
@@ -34,6 +35,24 @@ class Median:
         return max(min(first, second), min(max(first, second), third))
 
 
+class Usual(Median):
+    """The same of how far they lie from one that half of them should be above, and half below.
+
+    Long runs are much longer than usual ones, and short ones hardly shorter: so it counts as `FAR`
+    at most, unless all three are farther, and on the same side.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+
+    def __call__(self, third: float) -> float:
+        before = self._first, self._second
+        middle = super().__call__(third)
+        if min(*before, third) > FAR or max(*before, third) < -FAR:
+            return middle
+        return min(FAR, max(-FAR, middle))
+
+
 class Correction:
     """How runs differ from what was measured: `factor` times as long, and `added` seconds.
 
@@ -50,7 +69,7 @@ class Correction:
         self._scale = scale
         self._clock = clock
         self._learnt = self._warm = clock()
-        self._warm_median, self._cold_median = Median(1.0), Median(1.0)  # they may alternate
+        self._warm_usual, self._cold_usual = Usual(), Usual()  # they may alternate
 
     def expected(self, measured: float) -> float:
         """What a run takes now that was measured to take so long."""
@@ -62,14 +81,14 @@ class Correction:
             return
         now = self._clock()
         self._forget(now)
-        weight, usual = WEIGHT, self._warm_median
+        weight, usual = WEIGHT, self._warm_usual
         if cold:  # most likely that is why it took longer, unless the others are long ago
-            weight, usual = weight * (1.0 - _kept(now - self._warm)), self._cold_median
+            weight, usual = weight * (1.0 - _kept(now - self._warm)), self._cold_usual
         else:
             self._warm = now
         before = self.expected(measured)
-        ratio = min(HIGHEST, max(LOWEST, usual(actual / before)))
-        error = weight * (ratio - 1.0) * before
+        ratio = min(HIGHEST, max(LOWEST, actual / before))
+        error = weight * usual(ratio - 1.0) * before
         size = measured / self._scale
         share = 1.0 / (1.0 + size * size)  # the step of a normalised least mean squares filter
         self.added = min(HIGHEST * self._scale, max(0.0, self.added + share * error))

@@ -12,11 +12,18 @@ WEIGHT = 0.1
 HALF_LIFE = 30.0
 FAR = 0.1  # of what was expected
 COOLING = 1.5e-3  # seconds without a run, after which caches are cold by two thirds
+COLDER = 0.25  # of what a change of points costs, after so long a rest that all of them are
 
 
 def chill(rest: float) -> float:
     """How cold caches and cores are after so long without a run: 0 … 1."""
     return 1.0 - exp(-rest / COOLING)
+
+
+def change(seconds: float, cold: float) -> float:
+    """What is left of the cost of a change of points where caches are so cold: another engine's are
+    hardly colder then."""
+    return (1.0 - (1.0 - COLDER) * cold) * seconds
 
 
 def _kept(age: float) -> float:

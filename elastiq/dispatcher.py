@@ -9,7 +9,7 @@ from math import exp, inf, log
 from typing import NamedTuple
 
 from elastiq.choice import Choice
-from elastiq.correction import Correction, Extra, chill
+from elastiq.correction import Correction, Extra, change, chill
 from elastiq.errors import ElastiqError, unknown
 from elastiq.latency import LatencyTable
 from elastiq.load import Load
@@ -185,10 +185,11 @@ class Dispatcher:
             lately.pace,
             rhythm.given and (lately.given or rhythm.given),
             cold * waking,
-            shifting,
+            change(shifting, cold),
             watts,
             lately.soon,
             rousing,
+            shifting,
         )
         options = self._options.get(kind) or self._of_kind(kind)
         if held is None:
@@ -257,7 +258,7 @@ class Dispatcher:
         if cold:
             self._waking.learn(took - steady, choice.cold)
         elif choice.situation.current not in (None, choice.decision.index):
-            self._shifting.learn(took - steady - choice.situation.waking)
+            self._shifting.learn(took - steady - choice.situation.waking, change(1.0, choice.cold))
 
     def settle(self, in_time: bool) -> None:
         """Tell the policy what became of a request that had a deadline, and that any point might

@@ -36,7 +36,7 @@ class Beside(NamedTuple):
     stretch: float = 1.0  # times as long is each run,
     added: float = 0.0  # and by so much longer
     waking: float = 0.0  # by which one is longer that finds all caches cold
-    shifting: float = 0.0  # and one at another point than the run before
+    shifting: float = 0.0  # and one at another point than the run just before
     handing: float = 5e-5  # until a worker that sleeps begins
     after: float = 1e-4  # until the next can begin
 

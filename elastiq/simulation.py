@@ -15,7 +15,7 @@ from math import inf, log
 
 import numpy as np
 
-from elastiq.correction import chill
+from elastiq.correction import change, chill
 from elastiq.desk import LIMIT, Desk
 from elastiq.dispatcher import Dispatcher
 from elastiq.drivers import Memory
@@ -194,9 +194,10 @@ class _Play:
         luck = self._luck[int(requests[0][PLACE])]
         took, ran = self._costs(point, self._scene.hog.at(begun), luck)
         beside = self._scene.beside
-        took = beside.took(took) + chill(begun - self._idle_since) * beside.waking
+        cold = chill(begun - self._idle_since)
+        took = beside.took(took) + cold * beside.waking
         if self._latest not in (None, point):
-            took += beside.shifting
+            took += change(beside.shifting, cold)
         self._latest = point
         self._arrive(begun + took)
         self._idle_since = self._clock.now

@@ -45,6 +45,7 @@ class Situation(NamedTuple):
     watts: float = 0.0  # what runs took on average lately
     soon: float = AT_RANDOM  # share of arrivals lately that came soon after another
     rousing: float = 0.0  # what a request waits that finds nobody at work
+    changing: float = 0.0  # what `shifting` is where runs follow each other
 
     @property
     def slack(self) -> float | None:

@@ -25,7 +25,7 @@ GIVEN_UP = "refused: too unlikely in {:.1f} ms, and {} behind have better chance
 
 NEAR = 0.9  # of the watts that may be spent: from here on, energy has a price
 PRICE = 4.0  # in right answers, of the costliest above the cheapest, where all of them are spent
-# Options, time given, time between arrivals and how many come soon, what a shift costs, and what
+# Options, time given, time between arrivals and how many come soon, what a change costs, and what
 # one waits that finds nobody at work.
 _Key = tuple[int, int, float | None, float, float, float]
 
@@ -68,7 +68,8 @@ class Utility:
         self._promise = Promise(self.in_time) if self.in_time else None
 
     def choose(self, options: tuple[Option, ...], situation: Situation) -> Decision:
-        _, slacks, current, pace, given, waking, shifting, watts, soon, rousing = situation
+        _, slacks, current, pace, given, waking, shifting, watts, *lately = situation
+        soon, rousing, changing = lately
         price = self._price(watts)
         if given is None and (given := _given(slacks)) is None:
             extra = self._extra(options)
@@ -81,13 +82,13 @@ class Utility:
         if self._promise is not None and (step := self._promise.step):
             options = self._promised(options, step)
         given = min(LONGEST_GIVEN, max(SHORTEST, given))
-        asked = options, pace, soon, given, shifting, rousing
+        asked = options, pace, soon, given, changing, rousing
         if (
             (plan := self._latest) is None
             or asked != self._asked
             or plan.outdated(self._worth.found)
         ):
-            plan = self._latest = self._plan(options, pace, soon, given, shifting, rousing)
+            plan = self._latest = self._plan(options, pace, soon, given, changing, rousing)
             self._asked = asked
         left = inf if slacks[0] is None else slacks[0]
         behind = len(slacks) - 1
@@ -146,12 +147,12 @@ class Utility:
         pace: float | None,
         soon: float,
         given: float,
-        shifting: float,
+        changing: float,
         rousing: float,
     ) -> Plan:
         level = round(log(given) / GIVEN_STEP)
         known = id(options), level
-        key = *known, pace, soon, shifting, rousing
+        key = *known, pace, soon, changing, rousing
         plan = self._plans.get(key)
         if plan and plan.costs.options is options and not plan.outdated(self._worth.found):
             return plan
@@ -163,7 +164,7 @@ class Utility:
         costs = self._costs.get(known)
         if costs is None or costs.options is not options:
             costs = self._costs[known] = Costs(options, given, self._extra(options))
-        values, away = self._worth(options, given, every, shifting, soon, rousing)
+        values, away = self._worth(options, given, every, changing, soon, rousing)
         plan = self._plans[key] = Plan(costs, values, every, away, self._worth.found)
         return plan
 

@@ -1,10 +1,21 @@
 """The correction: follows what lasts, forgets what is over, and never leaves its bounds."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elastiq.correction import COOLING, HALF_LIFE, HIGHEST, LOWEST, Correction, Extra, chill
+from elastiq.correction import (
+    COLDER,
+    COOLING,
+    HALF_LIFE,
+    HIGHEST,
+    LOWEST,
+    Correction,
+    Extra,
+    change,
+    chill,
+)
 
 times = st.floats(allow_nan=True, allow_infinity=True)
 
@@ -28,6 +39,34 @@ def test_one_run_alone_changes_nothing(ratio):
     for _ in range(10):
         correction.learn(1.0, 1.0)
     assert correction.factor == pytest.approx(1.0)
+
+
+def test_it_finds_what_half_of_the_runs_take_however_long_the_others_are():
+    random = np.random.default_rng(0)
+    runs = random.normal(1.0, 0.05, 4000) + (random.random(4000) < 0.25) * random.exponential(
+        0.7, 4000
+    )
+    correction, found = Correction(1.0, lambda: 0.0), []
+    for run in runs:
+        correction.learn(run, 1.0)
+        found.append(correction.expected(1.0))
+    settled = np.array(found[500:])
+    assert settled.mean() == pytest.approx(np.median(runs), abs=0.03)
+    assert settled.mean() < runs.mean() - 0.1
+    assert settled.std() < 0.05
+
+
+def test_it_learns_a_slowdown_of_all_runs_within_some_twenty():
+    correction = Correction(1.0, lambda: 0.0)
+    for _ in range(25):
+        correction.learn(2.0, 1.0)
+    assert correction.expected(1.0) > 1.8
+
+
+def test_a_change_of_points_costs_less_where_all_is_cold():
+    assert change(0.004, 0.0) == 0.004
+    assert change(0.004, 1.0) == pytest.approx(0.004 * COLDER)
+    assert change(0.004, 0.5) == pytest.approx(0.002 * (1.0 + COLDER))
 
 
 @given(st.floats(LOWEST, HIGHEST), st.floats(0.1, 10.0))

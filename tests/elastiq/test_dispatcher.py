@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elastiq.correction import COOLING, Correction
+from elastiq.correction import COLDER, COOLING, Correction
 from elastiq.dispatcher import LOAD_STEP, OVERDUE, RENEWED, REST, RUNS, UNHEARD, Dispatcher
 from elastiq.errors import ElastiqError
 from elastiq.latency import Latency, LatencyTable, Row
@@ -202,6 +202,19 @@ def test_it_learns_what_a_shift_costs_and_what_a_pause_costs(make):
     clock.now += 1.0
     assert dispatcher.decide([1.0]).situation.waking == pytest.approx(wake, rel=0.25)
     assert "more to start" in "\n".join(dispatcher.decide([1.0]).lines())
+
+
+def test_after_a_rest_a_change_costs_hardly_more_and_what_it_costs_is_told_as_well(make):
+    clock = make.clock(step=0.0)
+    dispatcher = make.dispatcher([("small", 0.001), ("large", 0.004)], clock=clock)
+    dispatcher.learn(dispatcher.decide([1.0]), 0.004)
+    dispatcher._known = dispatcher._known._replace(shifting=0.0004)
+    dispatcher._renewed = clock.now + 1e3
+    soon = dispatcher.decide([1.0]).situation
+    clock.now += 1.0
+    late = dispatcher.decide([1.0]).situation
+    assert (soon.shifting, late.shifting) == (0.0004, pytest.approx(COLDER * 0.0004))
+    assert soon.changing == late.changing == 0.0004
 
 
 def test_where_runs_are_short_it_learns_from_the_latest_before_each_look(make):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elastiq.arrivals import gamma, step
-from elastiq.correction import chill
+from elastiq.correction import COLDER, chill
 from elastiq.hog import IDLE, read
 from elastiq.latency import Latency, LatencyTable, Row
 from elastiq.outcomes import IN_TIME, REFUSED, summarize
@@ -109,7 +109,10 @@ def test_what_a_device_takes_beside_its_table_is_taken(points):
     assert [outcome.latency for outcome in outcomes] == pytest.approx([first, second, first])
 
 
-def test_a_change_of_points_takes_what_it_does_on_the_device(points):
+@pytest.mark.parametrize(("apart", "share"), [(1e-9, 1.0), (1.0, COLDER)])
+def test_a_change_of_points_takes_what_it_does_on_the_device(points, apart, share):
+    """After a rest, the other engine's caches are hardly colder than all."""
+
     class Alternating:
         name = "alternating"
 
@@ -120,10 +123,11 @@ def test_a_change_of_points_takes_what_it_does_on_the_device(points):
             self.turn += 1
             return Decision(self.turn // 2 % 2, "its turn")
 
-    made = scene(np.arange(1.0, 7.0), 0.1, IDLE, beside=NONE._replace(shifting=0.0005))
+    moments = 1.0 + apart * np.arange(6)
+    made = scene(moments, 0.1, IDLE, beside=NONE._replace(shifting=0.0005))
     outcomes = simulate(points, steady(), Alternating(), made)
     more = [outcome.took - COSTS[outcome.point] for outcome in outcomes]
-    changes = [0.0, *(0.0005 * (a.point != b.point) for a, b in pairwise(outcomes))]
+    changes = [0.0, *(share * 0.0005 * (a.point != b.point) for a, b in pairwise(outcomes))]
     assert more == pytest.approx(changes) and 0.0 < sum(changes) < 0.0025
 
 

@@ -22,7 +22,7 @@ from elastiq.today import Today
 
 RENEWED = 0.025  # seconds for which what is known of the device is good: clocks jump within some
 OVERDUE = 0.1  # seconds, where a look at it would keep somebody waiting who comes after a rest
-REST = 1e-3  # seconds
+REST = 1e-3  # seconds since a run: who comes sooner comes in a row
 LOAD_STEP = 0.05  # nearer ones are one: sensors are not that exact
 FACTOR_STEP = 0.04
 LIKELY_STEP, WORST_STEP = 0.1, 0.25  # of how far they were measured to reach
@@ -134,7 +134,7 @@ class Dispatcher:
         if now - self._renewed > RENEWED:
             self._renew(now)
             self._hear(rhythm)
-            self.decide((self._known.rhythm.given,), rhythm)  # and for all that a choice needs
+            self.decide((self._known.rhythm.given,), rhythm)  # plans for what was found
 
     def offer(self, point: PointRecord) -> None:
         """Add a point, by its cost among the others, before the next decision. Thread-safe."""

@@ -17,17 +17,22 @@ def request(number):
     return {"x": np.full(3, number)}
 
 
+class Tireless:
+    """Always has something to think of; puts down how long that took."""
+
+    pending = True
+
+    def __init__(self, clock, took):
+        self.clock, self.took = clock, took
+
+    def think(self):
+        self.clock.now += 0.001
+        self.took.append(0.001)
+
+
 def test_to_think_takes_its_share_of_the_time_and_no_more(make):
     clock, took = make.clock(0.0), []
-
-    class Thinker:
-        pending = True
-
-        def think(self):
-            clock.now += 0.001
-            took.append(0.001)
-
-    desk = Desk(Thinker(), execute=None, clock=clock)
+    desk = Desk(Tireless(clock, took), execute=None, clock=clock)
 
     def until_tired():
         took.clear()
@@ -46,15 +51,7 @@ def test_to_think_takes_its_share_of_the_time_and_no_more(make):
 
 def test_beside_others_who_wait_it_thinks_no_more_than_usually_from_the_first(make):
     clock, took = make.clock(0.0), []
-
-    class Thinker:
-        pending = True
-
-        def think(self):
-            clock.now += 0.001
-            took.append(0.001)
-
-    thoughts = Thoughts(Thinker(), clock)
+    thoughts = Thoughts(Tireless(clock, took), clock)
     for _ in range(1000):
         clock.now += 0.001
         thoughts.think(others_wait=True)

@@ -322,6 +322,16 @@ def test_it_is_so_in_clumps_too_and_for_who_finds_nobody_at_work(make, takes, ro
     assert worth == pytest.approx(score * right / len(come), abs=0.025)
 
 
+def test_what_one_waits_to_rouse_a_worker_makes_another_situation(make):
+    options = make.options((0.4 * GIVEN, 0.9, 4))
+    (none, _), (some, _), (as_good, away) = (
+        Worth()(options, GIVEN, 0.5 * GIVEN, 0.0, 0.827, rousing * GIVEN)
+        for rousing in (0.0, 0.04, 0.05)
+    )
+    assert some.each > none.each + 0.03
+    assert as_good.each == some.each and away == 0
+
+
 @pytest.mark.parametrize("pace", [0.45, 0.7, 1.2])
 def test_it_packs_better_than_any_point_alone(make, pace):
     options = make.options((1.6, 0.92, 4), (1.2, 0.95, 2), (1.0, 0.96, 1))

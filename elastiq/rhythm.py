@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import exp, inf
 from typing import NamedTuple
 
-OVER = 16  # arrivals that the pace is averaged over
+OVER = 16  # arrivals that the pace is averaged over, or all since it changed
 GIVEN_OVER = 64  # that the time given is: some come late, and others do not for that
 PAUSE = 12.0  # times the pace: what a longer gap counts as, so that a burst is still known
 # for one after a silence. Simulations of uneven arrivals lose by less and by more
@@ -13,6 +13,8 @@ LEAST_GAP = 1e-5  # seconds, so that a pace of nothing can recover
 SOON = 0.5  # of the pace: a shorter gap is a short one
 SOON_OVER = 64  # arrivals that their share is averaged over
 AT_RANDOM = 1.0 - exp(-SOON)  # what it is where nobody knows of anybody else
+LEAST_SOON = 0.05  # to a beat, too, a request may be held up, and come right before the next
+RUSH = 0.005  # so unlikely a row of short gaps is the pace of another time
 
 
 class Rhythm(NamedTuple):
@@ -23,13 +25,27 @@ class Rhythm(NamedTuple):
     given: float | None = None  # mean time that requests have when they come
 
 
+class Row(NamedTuple):
+    """Short gaps, one after the other."""
+
+    gaps: int = 0
+    length: float = 0.0  # seconds
+    odds: float = 1.0  # of so many
+
+    def longer(self, gap: float, chance: float) -> Row:
+        """With one more, where one comes by such a chance."""
+        return Row(self.gaps + 1, self.length + gap, self.odds * chance)
+
+
 class Listener:
     """Hears requests arrive."""
 
     def __init__(self) -> None:
         self._last: float | None = None
         self._pace: float | None = None
+        self._over = 1
         self._soon = AT_RANDOM
+        self._row = Row()
         self._given: float | None = None
 
     @property
@@ -51,6 +67,12 @@ class Listener:
             self._pace = gap
             return
         short = gap < SOON * self._pace
+        self._row = self._row.longer(gap, max(LEAST_SOON, self._soon)) if short else Row()
         self._soon += (short - self._soon) / SOON_OVER
+        if self._row.odds < RUSH:
+            self._pace, self._over = self._row.length / self._row.gaps, self._row.gaps
+            self._row = Row()
+            return
+        self._over = min(OVER, self._over + 1)
         # One long pause says little of what comes in a burst.
-        self._pace += (min(gap, PAUSE * self._pace + LEAST_GAP) - self._pace) / OVER
+        self._pace += (min(gap, PAUSE * self._pace + LEAST_GAP) - self._pace) / self._over

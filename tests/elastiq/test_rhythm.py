@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from elastiq import gaps
-from elastiq.rhythm import AT_RANDOM, Listener
+from elastiq.rhythm import AT_RANDOM, OVER, Listener
 
 
 def heard(moments, deadline=None):
@@ -48,6 +48,26 @@ def test_a_night_without_requests_is_soon_forgotten():
     rhythm = heard([*before, *after])
     assert rhythm.pace == pytest.approx(0.01, rel=0.8)
     assert rhythm.soon == pytest.approx(AT_RANDOM, abs=0.2)
+
+
+@pytest.mark.parametrize(("before", "gaps"), [(0.02 * np.arange(100), 3), (arrivals(1.0), 9)])
+def test_a_rush_is_heard_within_a_few_gaps(before, gaps):
+    rush = before[-1] + heard(before).pace / 4 * np.arange(1, gaps + 1)
+    assert heard([*before, *rush]).pace == pytest.approx(heard(before).pace / 4, rel=0.1)
+
+
+@pytest.mark.parametrize("evenness", [0.06, 1.0, 4.0])
+def test_chance_is_rarely_taken_for_a_rush(evenness):
+    listener, rushes = Listener(), 0
+    for moment in arrivals(evenness, count=5000):
+        before = listener.rhythm.pace or 0.0
+        listener.hear(moment, None)
+        rushes += (listener.rhythm.pace or 0.0) < (1 - 1 / OVER) * before
+    assert rushes < 0.01 * 5000
+
+
+def test_the_first_gaps_count_alike():
+    assert heard([0.0, 1.0, 4.0]).pace == pytest.approx(2.0)
 
 
 def test_what_came_without_a_deadline_tells_nothing_of_deadlines():

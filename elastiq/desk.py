@@ -167,7 +167,7 @@ class Desk:
             elif self._line.over:
                 return False
             else:
-                self._line.wait()
+                self._line.wait(self._line.until_news(self._clock()))
 
     def think(self) -> bool:
         """Let the policy work ahead, for a moment; False if it has nothing to do, or no time."""
@@ -184,7 +184,8 @@ class Desk:
         self._turns += 1
         if not self.waiting or self._turns % BETWEEN == 0:
             with self._seat, suppress(Exception):  # what fails is told to whoever comes next
-                self._dispatcher.look(self._line.rhythm)
+                now = self._clock()
+                self._dispatcher.look(self._line.expected(now))
             while self.think() and not self.waiting and not self._line.over:
                 self._line.wait(BREATH)  # else nobody who wakes had the interpreter in time
 

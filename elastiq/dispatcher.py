@@ -29,6 +29,8 @@ LIKELY_STEP, WORST_STEP = 0.1, 0.25  # of how far they were measured to reach
 EXTRA_STEP = 0.1  # of the fastest run
 ROUSING_STEP = 0.3  # of its logarithm
 PACE_STEP = 0.3  # of its logarithm
+FAR = exp(PACE_STEP)  # times as fast, or as slow: that is worth to be heard,
+FAR_IN_A_ROW = exp(2 * PACE_STEP)  # where somebody waits for it who comes in a row
 GIVEN_STEP = 0.1  # likewise
 SOON_STEP = 0.125  # of all gaps
 SHORTEST = 1e-6  # seconds between arrivals, to be given, and that a run takes
@@ -98,7 +100,7 @@ class Dispatcher:
         self._corrected: dict[tuple[float, Today], dict[str, tuple[Option, ...]]] = {}
         self._along: dict[tuple[int, float, tuple[str, ...]], float] = {}
         self._known = _Known(0.0, 0.0, Today(), UNHEARD, 0.0, 0.0, 0.0, 0.0)
-        self._fastest, self._slowest = inf, 0.0  # paces that are not worth a new look
+        self._pace = inf  # that was heard last
         self._options: dict[str, tuple[Option, ...]] = {}  # by kind of request
         self._renewed = -inf
         self._current: int | None = None
@@ -134,7 +136,9 @@ class Dispatcher:
         if now - self._renewed > RENEWED:
             self._renew(now)
             self._hear(rhythm)
-            self.decide((self._known.rhythm.given,), rhythm)  # plans for what was found
+        elif not self._differs(rhythm.pace, FAR):
+            return
+        self.decide((self._known.rhythm.given,), rhythm)  # plans for what was found
 
     def offer(self, point: PointRecord) -> None:
         """Add a point, by its cost among the others, before the next decision. Thread-safe."""
@@ -170,11 +174,11 @@ class Dispatcher:
         now = self._clock()
         if self._offered:
             self._adopt()
-        pace = rhythm.pace
-        if now - self._renewed > (RENEWED if now - self._ended < REST else OVERDUE):
+        overdue, far = (RENEWED, FAR_IN_A_ROW) if now - self._ended < REST else (OVERDUE, FAR)
+        if now - self._renewed > overdue:
             self._renew(now)
             self._hear(rhythm)
-        elif pace is not None and not self._fastest <= pace <= self._slowest:
+        elif self._differs(rhythm.pace, far):
             self._hear(rhythm)
         load, level, today, lately, waking, shifting, rousing, watts = self._known
         cold = chill(now - self._ended)
@@ -280,12 +284,14 @@ class Dispatcher:
             kept.clear()
         self._renewed = -inf
 
+    def _differs(self, pace: float | None, far: float) -> bool:
+        """Whether requests come much faster than was heard last, or much slower."""
+        return pace is not None and not self._pace / far <= max(SHORTEST, pace) <= self._pace * far
+
     def _hear(self, rhythm: Rhythm) -> None:
         """Look at the arrivals anew."""
         self._known = self._known._replace(rhythm=_steady_rhythm(rhythm, self._known.rhythm))
-        if (pace := self._known.rhythm.pace) is not None:
-            self._fastest = pace * exp(-PACE_STEP) if pace > 2 * SHORTEST else 0.0
-            self._slowest = pace * exp(PACE_STEP)
+        self._pace = self._known.rhythm.pace or inf
 
     def _renew(self, now: float) -> None:
         """Look at the load, and at what was learnt, anew.

@@ -42,6 +42,15 @@ class Line:
         """How requests come, lately."""
         return self._listener.rhythm
 
+    def expected(self, now: float) -> Rhythm:
+        """How they will have come if the next does now."""
+        return self._listener.expected(now)
+
+    def until_news(self, now: float) -> float:
+        """How many seconds of silence more make another rhythm of that; below 0: none do."""
+        seconds = self._listener.until_news(now)
+        return -1 if seconds is None else seconds
+
     @property
     def over(self) -> bool:
         """Whether it is closed, and empty for ever."""

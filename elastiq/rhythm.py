@@ -9,6 +9,7 @@ OVER = 16  # arrivals that the pace is averaged over, or all since it changed
 GIVEN_OVER = 64  # that the time given is: some come late, and others do not for that
 PAUSE = 12.0  # times the pace: what a longer gap counts as, so that a burst is still known
 # for one after a silence. Simulations of uneven arrivals lose by less and by more
+LEAST_SILENCE = 1e-3  # seconds: a shorter one is no news
 LEAST_GAP = 1e-5  # seconds, so that a pace of nothing can recover
 SOON = 0.5  # of the pace: a shorter gap is a short one
 SOON_OVER = 64  # arrivals that their share is averaged over
@@ -53,6 +54,19 @@ class Listener:
         """As it is by now."""
         return Rhythm(self._pace, self._soon, self._given)
 
+    def expected(self, now: float) -> Rhythm:
+        """As it will be if the next comes now."""
+        if self._last is None or self._pace is None:
+            return self.rhythm
+        return self.rhythm._replace(pace=self._followed(self._pace, now - self._last))
+
+    def until_news(self, now: float) -> float | None:
+        """How many seconds later that will be quite another one; None if it stays as it is."""
+        if self._last is None or self._pace is None:
+            return None
+        silence = now - self._last
+        return max(LEAST_SILENCE, silence) if silence < PAUSE * self._pace else None
+
     def hear(self, now: float, deadline: float | None) -> None:
         """One arrives, to be answered within `deadline` seconds."""
         if self._last is not None:
@@ -73,6 +87,10 @@ class Listener:
             self._pace, self._over = self._row.length / self._row.gaps, self._row.gaps
             self._row = Row()
             return
+        self._pace = self._followed(self._pace, gap)
         self._over = min(OVER, self._over + 1)
-        # One long pause says little of what comes in a burst.
-        self._pace += (min(gap, PAUSE * self._pace + LEAST_GAP) - self._pace) / self._over
+
+    def _followed(self, pace: float, gap: float) -> float:
+        """What becomes of it by such a gap. One long pause says little of what comes in a burst."""
+        longest = PAUSE * pace + LEAST_GAP
+        return pace + (min(gap, longest) - pace) / min(OVER, self._over + 1)

@@ -155,6 +155,43 @@ def test_it_looks_about_before_anybody_comes(make):
     assert looks == [0, 0, 0]
 
 
+def test_in_a_silence_it_plans_for_who_ends_it(make, monkeypatch):
+    clock, heard = make.clock(0.0), []
+    desk = Desk(make.dispatcher(clock=clock), make.execute(lambda *_: {}), clock=clock)
+    hear = Dispatcher._hear
+    monkeypatch.setattr(Dispatcher, "_hear", lambda *told: heard.append(clock.now) or hear(*told))
+    for _ in range(100):
+        clock.now += 0.001
+        desk.submit(request(0), deadline=1.0)
+        assert desk.serve_one()
+    heard.clear()
+    desk._dispatcher._renewed = clock.now  # it is not for the device's sake
+    clock.now += 0.02
+    desk._work_ahead()
+    assert len(heard) == 1
+    desk.submit(request(0), deadline=1.0)
+    assert desk.serve_one() and len(heard) == 1
+
+
+def test_a_worker_wakes_in_a_silence_while_there_is_news_of_it(make, monkeypatch):
+    clock, waits = make.clock(0.0), []
+    desk = Desk(make.dispatcher(clock=clock), make.execute(lambda *_: {}), clock=clock)
+
+    def wait(seconds):
+        waits.append(seconds)
+        clock.now += seconds
+        if seconds < 0:
+            desk.close()
+
+    for _ in range(2):
+        clock.now += 0.01
+        desk.submit(request(0), deadline=1.0)
+        assert desk.serve_one()
+    monkeypatch.setattr(desk._line, "wait", wait)
+    assert not desk.serve_one()
+    assert waits[-1] == -1 and len(waits) > 3 and 0.12 < sum(waits[:-1]) < 0.25
+
+
 def test_a_look_that_fails_is_told_to_who_comes_next_and_to_nobody_after(make):
     clock, works = make.clock(0.0), []
     desk = Desk(make.dispatcher(clock=clock), make.execute(lambda *_: {}), clock=clock)

@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elastiq.correction import COLDER, COOLING, Correction
-from elastiq.dispatcher import LOAD_STEP, OVERDUE, RENEWED, REST, RUNS, UNHEARD, Dispatcher
+from elastiq.dispatcher import (
+    FAR,
+    FAR_IN_A_ROW,
+    LOAD_STEP,
+    OVERDUE,
+    RENEWED,
+    REST,
+    RUNS,
+    UNHEARD,
+    Dispatcher,
+)
 from elastiq.errors import ElastiqError
 from elastiq.latency import Latency, LatencyTable, Row
 from elastiq.load import Load
@@ -109,6 +119,23 @@ def test_after_a_long_rest_a_choice_looks_by_itself(watched):
         clock.now += 1.1 * OVERDUE
         dispatcher.decide()
     assert len(looks) == 3
+
+
+@pytest.mark.parametrize(
+    ("rest", "faster", "replans"),
+    [(REST / 2, FAR, False), (REST / 2, FAR_IN_A_ROW, True), (2 * REST, FAR, True)],
+)
+def test_who_comes_in_a_row_waits_for_a_plan_only_if_arrivals_changed_much(
+    make, rest, faster, replans
+):
+    clock = make.clock(step=0.0)
+    dispatcher = make.dispatcher(clock=clock)
+    dispatcher._renewed = -math.inf
+    choice = dispatcher.decide([0.1], Rhythm(0.01, given=0.1))
+    dispatcher.learn(choice, 0.001)
+    clock.now += rest
+    later = dispatcher.decide([0.1], Rhythm(0.0098 / faster, given=0.1))
+    assert (later.situation.pace != choice.situation.pace) == replans
 
 
 def test_it_learns_that_everything_is_slower_today(make):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from elastiq import gaps
-from elastiq.rhythm import AT_RANDOM, OVER, Listener
+from elastiq.rhythm import AT_RANDOM, LEAST_SILENCE, OVER, Listener
 
 
 def heard(moments, deadline=None):
@@ -64,6 +64,30 @@ def test_chance_is_rarely_taken_for_a_rush(evenness):
         listener.hear(moment, None)
         rushes += (listener.rhythm.pace or 0.0) < (1 - 1 / OVER) * before
     assert rushes < 0.01 * 5000
+
+
+@pytest.mark.parametrize("silence", [0.004, 0.02, 0.1, 5.0])
+def test_what_is_expected_of_the_next_is_what_is_heard_then(silence):
+    listener, moments = Listener(), arrivals(1.0)
+    assert listener.expected(1.0) == listener.rhythm
+    for moment in moments:
+        listener.hear(moment, None)
+    expected = listener.expected(moments[-1] + silence)
+    listener.hear(moments[-1] + silence, None)
+    assert listener.rhythm.pace == pytest.approx(expected.pace)
+
+
+def test_of_a_silence_there_is_news_ever_more_rarely_and_then_none():
+    listener, now, waits = Listener(), 0.0, []
+    assert listener.until_news(1e9) is None
+    for now in np.arange(100) * 0.01:
+        listener.hear(now, None)
+    while (wait := listener.until_news(now)) is not None:
+        waits.append(wait)
+        now += wait
+    assert waits[0] == LEAST_SILENCE and waits == sorted(waits) and len(waits) < 12
+    paces = [listener.expected(later).pace for later in (now, now + 1e6)]
+    assert paces[1] == pytest.approx(paces[0], rel=0.01)
 
 
 def test_the_first_gaps_count_alike():

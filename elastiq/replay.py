@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from elastiq import timers
 from elastiq.burner import Burner
 from elastiq.errors import DeadlineMissed, ElastiqError, QueueFull
 from elastiq.hog import IDLE, Hog
@@ -94,7 +95,7 @@ def send(
             for place in range(len(names)):
                 name = names[(turn + place) % len(names)]
                 burner.set(hog.at(begin))
-                with _no_garbage_collection():
+                with _no_garbage_collection(), timers.exact():
                     due = moments[part] - begin
                     told = _Changes(burner, changes)
                     sent = _send(workers[name], due, picks[part], samples, deadline, told)

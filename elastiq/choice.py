@@ -15,7 +15,7 @@ class Choice(NamedTuple):
 
     load: Load | float
     today: Today
-    cold: float  # by how much caches were after a rest: 0 … 1
+    rest: float  # seconds since the run before
     options: tuple[Option, ...]
     situation: Situation
     decision: Decision

@@ -5,19 +5,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from math import exp, inf
+from math import inf
 
 LOWEST, HIGHEST = 0.5, 4.0
 WEIGHT = 0.1
 HALF_LIFE = 30.0
 FAR = 0.1  # of what was expected
-COOLING = 1.5e-3  # seconds without a run, after which caches are cold by two thirds
-COLDER = 0.25  # of what a change of points costs, after so long a rest that all of them are
-
-
-def chill(rest: float) -> float:
-    """How cold caches and cores are after so long without a run: 0 … 1."""
-    return 1.0 - exp(-rest / COOLING)
+COLDER = 0.25  # of what a change of points costs, after so long a rest that all caches are cold
 
 
 def change(seconds: float, cold: float) -> float:

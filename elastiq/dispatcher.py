@@ -9,12 +9,13 @@ from math import exp, inf, log
 from typing import NamedTuple
 
 from elastiq.choice import Choice
-from elastiq.correction import Correction, Extra, change, chill
+from elastiq.correction import Correction, Extra, change
 from elastiq.errors import ElastiqError, unknown
 from elastiq.latency import LatencyTable
 from elastiq.load import Load
 from elastiq.policies import Decision, Heeding, Option, Policy, Situation, Thinking
 from elastiq.records import WHOLE, PointRecord
+from elastiq.rests import Rests
 from elastiq.rhythm import Rhythm
 from elastiq.spending import Spending
 from elastiq.tails import Tail, reach
@@ -38,7 +39,6 @@ KEPT = 256  # situations whose options are kept
 HELD = "where its session began"
 UNHEARD = Rhythm()
 GUESS = 2.0  # times the costliest run: what requests are given, before there was one
-COLD = 0.5  # from where on a run tells what it costs to begin cold
 RUNS = 8  # that are taken in at each look, at most
 
 
@@ -49,7 +49,6 @@ class _Known(NamedTuple):
     level: float
     today: Today
     rhythm: Rhythm
-    waking: float
     shifting: float
     rousing: float
     watts: float
@@ -91,7 +90,8 @@ class Dispatcher:
         self._extra_step = EXTRA_STEP * usual[0]
         self._before, self._after = Extra(), Extra()
         self._likely, self._worst = Tail(0.1, 0.05), Tail(0.01, 0.15)
-        self._shifting, self._waking, self._rousing = Extra(), Extra(), Extra()
+        self._shifting, self._rousing = Extra(), Extra()
+        self._rests = Rests()
         self._spending = Spending(clock)
         self._clock = clock
         self._ended = -inf
@@ -99,7 +99,7 @@ class Dispatcher:
         self._measured: dict[tuple[str, float], tuple[Option, ...]] = {}
         self._corrected: dict[tuple[float, Today], dict[str, tuple[Option, ...]]] = {}
         self._along: dict[tuple[int, float, tuple[str, ...]], float] = {}
-        self._known = _Known(0.0, 0.0, Today(), UNHEARD, 0.0, 0.0, 0.0, 0.0)
+        self._known = _Known(0.0, 0.0, Today(), UNHEARD, 0.0, 0.0, 0.0)
         self._pace = inf  # that was heard last
         self._options: dict[str, tuple[Option, ...]] = {}  # by kind of request
         self._renewed = -inf
@@ -174,22 +174,22 @@ class Dispatcher:
         now = self._clock()
         if self._offered:
             self._adopt()
-        overdue, far = (RENEWED, FAR_IN_A_ROW) if now - self._ended < REST else (OVERDUE, FAR)
+        rest = now - self._ended
+        overdue, far = (RENEWED, FAR_IN_A_ROW) if rest < REST else (OVERDUE, FAR)
         if now - self._renewed > overdue:
             self._renew(now)
             self._hear(rhythm)
         elif self._differs(rhythm.pace, far):
             self._hear(rhythm)
-        load, level, today, lately, waking, shifting, rousing, watts = self._known
-        cold = chill(now - self._ended)
+        load, level, today, lately, shifting, rousing, watts = self._known
         situation = Situation(
             level,
             tuple(slacks),
             self._current,
             lately.pace,
             rhythm.given and (lately.given or rhythm.given),
-            cold * waking,
-            change(shifting, cold),
+            self._rests(rest),
+            change(shifting, self._rests.cold(rest)),
             watts,
             lately.soon,
             rousing,
@@ -200,7 +200,7 @@ class Dispatcher:
             decision = self._policy.choose(options, situation)
         else:
             decision = Decision(self._place(held), HELD)
-        return Choice(load, today, cold, options, situation, decision, kind)
+        return Choice(load, today, rest, options, situation, decision, kind)
 
     def learn(
         self,
@@ -250,8 +250,8 @@ class Dispatcher:
             steady = self._expected(choice, tuple(ran)) * today.factor + today.added
         # What it took to start is learnt apart from what the run itself takes.
         start = choice.situation.starting(choice.decision.index)
-        cold = choice.cold > COLD
-        self._correction.learn(took - start, (steady - today.added) / today.factor, cold)
+        rested = choice.rest >= REST
+        self._correction.learn(took - start, (steady - today.added) / today.factor, rested)
         measured = self._at(choice.kind, choice.situation.load)[choice.decision.index]
         _, _, typical, likely, worst, *_ = measured
         usual = self._correction.expected(typical)
@@ -259,10 +259,12 @@ class Dispatcher:
             over = (took - start) / usual - 1.0
             self._likely.learn(over, reach(typical, likely))
             self._worst.learn(over, reach(typical, worst))
-        if cold:
-            self._waking.learn(took - steady, choice.cold)
+        waking = choice.situation.waking
+        if rested:
+            self._rests.learn(choice.rest, took - steady - (start - waking))
         elif choice.situation.current not in (None, choice.decision.index):
-            self._shifting.learn(took - steady - choice.situation.waking, change(1.0, choice.cold))
+            part = change(1.0, self._rests.cold(choice.rest))
+            self._shifting.learn(took - steady - waking, part)
 
     def settle(self, in_time: bool) -> None:
         """Tell the policy what became of a request that had a deadline, and that any point might
@@ -315,7 +317,6 @@ class Dispatcher:
                 _steady(extra, self._after.seconds, before.today.after),
             ),
             before.rhythm,
-            _steady(extra, self._waking.seconds, before.waking),
             _steady(extra, self._shifting.seconds, before.shifting),
             _steady_ratio(ROUSING_STEP, self._rousing.seconds or None, before.rousing) or 0.0,
             self._spending.watts,

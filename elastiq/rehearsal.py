@@ -10,22 +10,27 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import wait
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import chain
+from math import exp, log
 from statistics import StatisticsError, fmean, linear_regression, median
 from typing import NamedTuple
 
+from elastiq import timers
 from elastiq.bundle import Bundle
-from elastiq.correction import chill
+from elastiq.correction import change
+from elastiq.errors import QueueFull
 from elastiq.load import LoadMonitor
 from elastiq.protocols import Arrays
 from elastiq.requests import Answer
 from elastiq.worker import Worker
 
-RARE = 60  # requests that find nobody at work
-PAUSE = 6.0  # typical runs before each of them
+RARE = 40  # requests that find nobody at work,
+PAUSE, LONG_PAUSE = 0.01, 0.1  # seconds after the last, in turns
+SOONEST, LATEST = 1e-3, 0.05  # seconds, in which caches cool
 ROUNDS = 3  # of every point in turn: the device has slower spells
-RUSH = 20  # requests at once
+RUSH = 20  # requests at once, or as many as that many runs answer,
+HURRY = 0.8  # so soon after another, beside what by the table one takes
 SPELL = 6  # runs of a point in a row, before it is another's turn
 FURTHER = 0.25  # of the time after a run, for each more that it answered: as measured for four
 
@@ -35,8 +40,10 @@ class Beside(NamedTuple):
 
     stretch: float = 1.0  # times as long is each run,
     added: float = 0.0  # and by so much longer
-    waking: float = 0.0  # by which one is longer that finds all caches cold
+    waking: float = 0.0  # by which one is longer that finds all caches cold,
+    cooling: float = 0.01  # after how long without a run they are so by two thirds,
     shifting: float = 0.0  # and one at another point than the run just before
+    sending: float = 0.0  # until who sends many at once has sent the next
     handing: float = 5e-5  # until a worker that sleeps begins
     after: float = 1e-4  # until the next can begin
 
@@ -44,16 +51,24 @@ class Beside(NamedTuple):
         """How long a run takes that was measured to take so long."""
         return self.stretch * measured + self.added
 
+    def starting(self, rest: float, moved: bool) -> float:
+        """How much longer one takes after such a rest, and if it moved to another point."""
+        cold = 1.0 - exp(-rest / self.cooling)
+        return cold * self.waking + (change(self.shifting, cold) if moved else 0.0)
+
     def pause(self, answered: int) -> float:
         """Until the next run can begin, after one that answered so many."""
         return self.after * (1.0 + FURTHER * (answered - 1))
 
     def __str__(self) -> str:
-        added, waking, shifting, handing, after = (f"{1e3 * span:.2f} ms" for span in self[1:])
+        added, waking, cooling, shifting, sending, handing, after = (
+            f"{1e3 * span:.2f} ms" for span in self[1:]
+        )
         return (
-            f"a run takes {self.stretch:.2f} times as long as in the table and {added}, "
-            f"{waking} more with cold caches and {shifting} more after another point's; it begins "
-            f"{handing} after a request and {after} after a run"
+            f"a run takes {self.stretch:.2f} times as long as in the table and {added}, {waking} "
+            f"more with cold caches, which they are by two thirds after {cooling}, and {shifting} "
+            f"more after another point's; it begins {handing} after a request, which is sent "
+            f"{sending} after another, and {after} after a run"
         )
 
 
@@ -66,28 +81,43 @@ def rehearse(bundle: Bundle, rare: int = RARE) -> Beside:
     middle = such[len(such) // 2]
     inputs = bundle.samples().input(0)
     with ExitStack() as stack:
+        stack.enter_context(timers.exact())
         load = stack.enter_context(LoadMonitor())  # one for all: to watch takes time as well
         workers = [
             stack.enter_context(bundle.serve("fixed", load=load, point=point.name))
             for point in points
         ]
         bundle.settle()
-        pause = PAUSE * usual[middle]
-        woken = [_one(workers[middle], inputs, pause) for _ in range(rare)]
-        rushes = [[_rush(worker, inputs) for worker in workers] for _ in range(ROUNDS)]
+        woken = [
+            [_one(workers[middle], inputs, pause) for pause in (PAUSE, LONG_PAUSE)]
+            for _ in range(rare // 2)
+        ]
+        streams = [
+            [
+                _stream(worker, inputs, RUSH * point.takes, took / point.takes)
+                for worker, point, took in zip(workers, points, usual, strict=True)
+            ]
+            for _ in range(ROUNDS)
+        ]
+        rushes = [_rush(workers[middle], inputs) for _ in range(ROUNDS)]
         names = [point.name for point in points]
         shifts = [more for _ in range(ROUNDS) for more in _shifts(workers[middle], names, inputs)]
-    busy = [median(took for runs, _ in rush for took in runs) for rush in zip(*rushes, strict=True)]
+    busy = [median(chain.from_iterable(runs)) for runs in zip(*streams, strict=True)]
     stretch, added = _line(usual, busy)
-    between = median(each * fewest - fmean(runs) for runs, each in (r[middle] for r in rushes))
-    waking = (median(answer.took for answer, _ in woken) - busy[middle]) / chill(pause)
-    handing = median(latency - answer.took for answer, latency in woken)
+    between = median(rush.each * fewest - fmean(rush.runs) for rush in rushes)
+    sending = median(rush.sending for rush in rushes)
+    more = [median(one.took for one, _ in such) - busy[middle] for such in zip(*woken, strict=True)]
+    handing = median(latency - one.took for (one, latency), _ in woken)
     shifting = median(shifts or [0.0])
-    return Beside(stretch, added, max(0.0, waking), max(0.0, shifting), handing, max(0.0, between))
+    return Beside(
+        stretch, added, *_cooling(*more), max(0.0, shifting), sending, handing, max(0.0, between)
+    )
 
 
 def _one(worker: Worker, inputs: Arrays, pause: float) -> tuple[Answer, float]:
-    """An answer, and its latency from the moment that it was meant to be sent."""
+    """An answer so long after others, and its latency from the moment that it was meant to be
+    sent."""
+    wait([worker.submit(inputs) for _ in range(SPELL)])
     done: list[float] = []
     due = time.perf_counter() + pause
     time.sleep(pause)
@@ -100,13 +130,36 @@ def _one(worker: Worker, inputs: Arrays, pause: float) -> tuple[Answer, float]:
     return answer, done[0] - due
 
 
-def _rush(worker: Worker, inputs: Arrays) -> tuple[list[float], float]:
-    """Of many requests that come at once: how long their runs take, and how long each of them."""
-    begun = time.perf_counter()
-    futures = [worker.submit(inputs) for _ in range(min(RUSH, worker.limit))]
+def _stream(worker: Worker, inputs: Arrays, count: int, each: float) -> list[float]:
+    """Of requests that come a little faster than they are answered, as by the table one is after
+    `each` seconds: how long their runs take."""
+    futures, due = [], time.perf_counter()
+    for _ in range(count):
+        due += HURRY * each
+        if (left := due - time.perf_counter()) > 0.0:
+            time.sleep(left)
+        with suppress(QueueFull):
+            futures.append(worker.submit(inputs))
     wait(futures)
-    each = (time.perf_counter() - begun) / len(futures)
-    return [future.result().took for future in futures], each
+    return [future.result().took for future in futures]
+
+
+class _Rush(NamedTuple):
+    """Many requests that came at once: in seconds, what their runs took,"""
+
+    runs: list[float]
+    each: float  # each of them, from the first sent to the last answered,
+    sending: float  # and to send one
+
+
+def _rush(worker: Worker, inputs: Arrays) -> _Rush:
+    count = min(RUSH, worker.limit)
+    begun = time.perf_counter()
+    futures = [worker.submit(inputs) for _ in range(count)]
+    sent = time.perf_counter()
+    wait(futures)
+    each, sending = (time.perf_counter() - begun) / count, (sent - begun) / count
+    return _Rush([future.result().took for future in futures], each, sending)
 
 
 def _shifts(worker: Worker, names: Sequence[str], inputs: Arrays) -> list[float]:
@@ -121,6 +174,15 @@ def _shifts(worker: Worker, names: Sequence[str], inputs: Arrays) -> list[float]
         # Before the first of all, nobody knows what ran, or when.
         found += [first - median(rest) for first, *rest in took[1:]]
     return found
+
+
+def _cooling(sooner: float, later: float) -> tuple[float, float]:
+    """What a run takes more with cold caches, and how soon they are so, by how much more it took
+    after the two pauses."""
+    waking = max(0.0, sooner, later)
+    warm = min(1.0 - 1e-9, max(1e-9, 1.0 - sooner / waking)) if waking > 0.0 else 1e-9
+    cooling = min(LATEST, max(SOONEST, -PAUSE / log(warm)))
+    return waking / (1.0 - exp(-LONG_PAUSE / cooling)), cooling
 
 
 def _line(measured: Sequence[float], found: Sequence[float]) -> tuple[float, float]:

@@ -15,7 +15,6 @@ from math import inf, log
 
 import numpy as np
 
-from elastiq.correction import change, chill
 from elastiq.desk import LIMIT, Desk
 from elastiq.dispatcher import Dispatcher
 from elastiq.drivers import Memory
@@ -159,6 +158,7 @@ class _Play:
         self._moments = scene.moments.tolist()
         self._luck = scene.luck.tolist()
         self._sent = 0
+        self._soonest = -inf
         self._unanswered = 0  # of those that ran together
         self._after = 0.0
         self._latest: str | None = None  # point that ran
@@ -167,23 +167,29 @@ class _Play:
 
     def outcomes(self) -> list[Outcome]:
         while self._sent < len(self._moments) or self._desk.waiting:
-            if not self._desk.waiting and self._moments[self._sent] > self._clock.now:
+            if not self._desk.waiting and self._next() > self._clock.now:
                 while self._desk.think():
                     pass
-                self._arrive(self._moments[self._sent])
+                self._arrive(self._next())
                 self._clock.now += self._scene.beside.handing
             self._arrive(self._clock.now)
             if self._desk.waiting:
                 self._desk.serve_one()
         return self._outcomes
 
+    def _next(self) -> float:
+        """When the next request is sent: at its moment, unless the sender is still busy."""
+        return max(self._moments[self._sent], self._soonest)
+
     def _arrive(self, until: float) -> None:
         """Send what is due by then, each request at its moment."""
-        while self._sent < len(self._moments) and self._moments[self._sent] <= until:
+        while self._sent < len(self._moments) and (now := self._next()) <= until:
             place, self._sent = self._sent, self._sent + 1
-            self._clock.now = self._moments[place]
+            self._clock.now = now
+            self._soonest = now + self._scene.beside.sending
+            left = self._scene.deadline - (now - self._moments[place])
             try:
-                future = self._desk.submit({PLACE: np.array(place)}, self._scene.deadline)
+                future = self._desk.submit({PLACE: np.array(place)}, left)
             except QueueFull:
                 continue
             future.add_done_callback(partial(self._settled, place))
@@ -194,10 +200,8 @@ class _Play:
         luck = self._luck[int(requests[0][PLACE])]
         took, ran = self._costs(point, self._scene.hog.at(begun), luck)
         beside = self._scene.beside
-        cold = chill(begun - self._idle_since)
-        took = beside.took(took) + cold * beside.waking
-        if self._latest not in (None, point):
-            took += change(beside.shifting, cold)
+        moved = self._latest not in (None, point)
+        took = beside.took(took) + beside.starting(begun - self._idle_since, moved)
         self._latest = point
         self._arrive(begun + took)
         self._idle_since = self._clock.now

@@ -7,14 +7,12 @@ from hypothesis import strategies as st
 
 from elastiq.correction import (
     COLDER,
-    COOLING,
     HALF_LIFE,
     HIGHEST,
     LOWEST,
     Correction,
     Extra,
     change,
-    chill,
 )
 
 times = st.floats(allow_nan=True, allow_infinity=True)
@@ -86,12 +84,6 @@ def test_runs_of_several_engines_tell_a_slower_clock_from_a_cold_start(factor, a
     for measured in (0.5, 1.0, 2.0):
         expected = factor * measured + added
         assert correction.expected(measured) == pytest.approx(expected, rel=0.02)
-
-
-def test_caches_cool_from_the_end_of_a_run_on():
-    rests = [0.0, 1e-4, COOLING, 0.01, float("inf")]
-    assert [chill(rest) for rest in rests] == sorted(chill(rest) for rest in rests)
-    assert chill(0.0) == 0.0 and chill(float("inf")) == 1.0
 
 
 def test_cold_runs_say_nothing_against_warm_ones():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elastiq.correction import COLDER, COOLING, Correction
+from elastiq.correction import COLDER, Correction
 from elastiq.dispatcher import (
     FAR,
     FAR_IN_A_ROW,
@@ -145,7 +145,7 @@ def test_it_learns_that_everything_is_slower_today(make):
     for _ in range(200):
         choice = dispatcher.decide([0.006])
         dispatcher.learn(choice, 2.0 * {"small": 0.001, "large": 0.004}[choice.point])
-        clock.now += COOLING / 3  # no pause, and now and then a new look
+        clock.now += REST / 2  # no pause, and now and then a new look
     choice = dispatcher.decide([0.006])
     assert choice.point == "small"
     assert choice.option.typical == pytest.approx(0.002, rel=0.05)
@@ -234,7 +234,9 @@ def test_it_learns_what_a_shift_costs_and_what_a_pause_costs(make):
 def test_after_a_rest_a_change_costs_hardly_more_and_what_it_costs_is_told_as_well(make):
     clock = make.clock(step=0.0)
     dispatcher = make.dispatcher([("small", 0.001), ("large", 0.004)], clock=clock)
-    dispatcher.learn(dispatcher.decide([1.0]), 0.004)
+    for _ in range(100):
+        clock.now += 1.0
+        dispatcher.learn(dispatcher.decide([1.0]), 0.004 + 0.0008)
     dispatcher._known = dispatcher._known._replace(shifting=0.0004)
     dispatcher._renewed = clock.now + 1e3
     soon = dispatcher.decide([1.0]).situation

@@ -2,12 +2,13 @@
 
 import threading
 import time
+from math import exp
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from elastiq.rehearsal import _line, rehearse
+from elastiq.rehearsal import LATEST, LONG_PAUSE, PAUSE, SOONEST, _cooling, _line, rehearse
 from elastiq.requests import Done
 from elastiq.worker import Worker
 
@@ -68,6 +69,20 @@ def test_a_slower_device_is_told_from_colder_caches(stretch, added):
     measured = [0.001, 0.004, 0.002]
     found = _line(measured, [stretch * run + added for run in measured])
     assert found == pytest.approx((stretch, added))
+
+
+@pytest.mark.parametrize("cooling", [0.0015, 0.008, 0.03])
+def test_it_finds_how_soon_a_device_cools_and_what_that_costs(cooling):
+    sooner, later = (0.0005 * (1.0 - exp(-pause / cooling)) for pause in (PAUSE, LONG_PAUSE))
+    assert _cooling(sooner, later) == pytest.approx((0.0005, cooling), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "more", [(0.0, 0.0), (-1e-3, -1e-4), (5e-4, 5e-4), (1e-3, 5e-4), (0.0, 5e-4)]
+)
+def test_any_two_runs_after_pauses_make_some_sense(more):
+    waking, cooling = _cooling(*more)
+    assert waking >= max(0.0, *more) and SOONEST <= cooling <= LATEST
 
 
 def test_one_point_alone_is_taken_to_be_slower_and_no_run_to_be_less_than_half_its_own():

@@ -1,6 +1,7 @@
 """Simulated replays: the product's own desk and policies, by a clock of their own."""
 
 from itertools import pairwise
+from math import exp
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elastiq.arrivals import gamma, step
-from elastiq.correction import COLDER, chill
+from elastiq.correction import COLDER
 from elastiq.hog import IDLE, read
 from elastiq.latency import Latency, LatencyTable, Row
 from elastiq.outcomes import IN_TIME, REFUSED, summarize
@@ -100,13 +101,23 @@ def test_requests_are_answered_together_where_a_point_takes_several(make):
 
 
 def test_what_a_device_takes_beside_its_table_is_taken(points):
-    beside = Beside(stretch=1.5, added=0.0002, waking=0.0004, handing=0.0001, after=0.0008)
+    beside = Beside(1.5, 0.0002, 0.0004, cooling=0.002, handing=0.0001, after=0.0008)
     made = scene(np.array([0.1, 0.101, 1.0]), 0.1, IDLE, beside=beside)
     outcomes = simulate(points, steady(), policy("fixed", point="small"), made)
     first = 0.0001 + 0.0015 + 0.0002 + 0.0004
     # The second came meanwhile, and begins once the first is over and done with: hardly colder.
-    second = first + 0.0008 + 0.0015 + 0.0002 + 0.0004 * chill(0.0008) - 0.001
+    second = first + 0.0008 + 0.0015 + 0.0002 + 0.0004 * (1 - exp(-0.4)) - 0.001
     assert [outcome.latency for outcome in outcomes] == pytest.approx([first, second, first])
+
+
+def test_requests_that_come_at_once_are_sent_one_after_the_other(points):
+    made = scene(np.zeros(4), 0.1, IDLE, beside=NONE._replace(sending=0.02))
+    outcomes = simulate(points, steady(), policy("fixed", point="small"), made)
+    latencies = [outcome.latency for outcome in outcomes]
+    assert latencies == pytest.approx([0.02 * place + COSTS["small"] for place in range(4)])
+    made = scene(np.zeros(4), 0.05, IDLE, beside=NONE._replace(sending=0.02))
+    outcomes = simulate(points, steady(), policy("fixed", point="small"), made)
+    assert [outcome.state for outcome in outcomes] == [IN_TIME] * 3 + [REFUSED]
 
 
 @pytest.mark.parametrize(("apart", "share"), [(1e-9, 1.0), (1.0, COLDER)])
@@ -136,7 +147,7 @@ def test_a_device_too_cold_to_be_in_time_is_warmed_by_those_who_come(points, kin
     """Bursts, before each of which caches go so cold that no run is in time: who refuses all that
     come then never has a warm run again."""
     bursts = 0.04 * np.arange(60)[:, None] + 0.0015 * np.arange(15)
-    made = scene(bursts.ravel(), 0.003, IDLE, beside=Beside(waking=0.003, handing=0.0, after=0.0))
+    made = scene(bursts.ravel(), 0.003, IDLE, beside=NONE._replace(waking=0.003, cooling=0.0015))
     found = report(points, steady(), made, kind, **options)
     assert 0.75 < found.in_time / found.requests < 14.5 / 15
 

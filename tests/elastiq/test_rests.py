@@ -1,0 +1,73 @@
+"""What a rest costs: learnt for rests of any length, on devices that cool in a moment or slowly."""
+
+from math import exp, inf, nan
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elastiq.rests import COUNT, SHORTEST, TIMES, Rests
+
+LENGTHS = [SHORTEST * TIMES**place for place in range(COUNT)]
+
+
+def learnt(cost, rests, spread=0.0, seed=0):
+    """What is known after such rests."""
+    known, random = Rests(), np.random.default_rng(seed)
+    for rest in rests:
+        known.learn(rest, cost(rest) + spread * random.exponential())
+    return known
+
+
+def drawn(count, longest=1.0, seed=1):
+    """Rests of all lengths."""
+    return np.exp(np.random.default_rng(seed).uniform(np.log(1e-4), np.log(longest), count))
+
+
+@pytest.mark.parametrize("cooling", [0.0015, 0.008, 0.03])
+def test_it_finds_how_soon_a_device_cools(cooling):
+    def cost(rest):
+        return 5e-4 * (1.0 - exp(-rest / cooling))
+
+    known = learnt(cost, drawn(2000))
+    for rest in (1e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 1.0, inf):
+        assert known(rest) == pytest.approx(cost(rest), abs=5e-5)
+    assert known.cold(0.0) == 0.0 and known.cold(inf) == 1.0
+    assert known.cold(cooling) == pytest.approx(1.0 - exp(-1.0), abs=0.1)
+
+
+def test_of_rests_that_it_never_met_it_says_what_shorter_ones_cost():
+    known = learnt(lambda rest: 4e-4, [0.016] * 200)
+    assert known(0.016) == known(0.1) == known(inf) == pytest.approx(4e-4, rel=0.01)
+    assert known(0.004) < 1e-5 and known(0.0) == 0.0
+
+
+def test_before_it_met_any_nothing_costs_anything():
+    assert Rests()(inf) == Rests().cold(inf) == 0.0
+
+
+def test_one_odd_run_changes_nothing_and_what_lasts_does():
+    known = learnt(lambda rest: 3e-4, [0.01] * 100)
+    known.learn(0.01, 1.0)
+    known.learn(0.01, 3e-4)
+    assert known(0.01) == pytest.approx(3e-4, rel=0.01)
+    for _ in range(100):
+        known.learn(0.01, 1e-4)
+    assert known(0.01) == pytest.approx(1e-4, rel=0.01)
+
+
+@given(st.lists(st.tuples(st.floats(0.0), st.floats())))
+def test_whatever_it_is_told_a_longer_rest_costs_no_less(runs):
+    known = Rests()
+    for rest, seconds in runs:
+        known.learn(rest, seconds)
+    costs = [known(rest) for rest in (0.0, 1e-4, *LENGTHS, *drawn(20), inf) if rest >= 0.0]
+    assert all(0.0 <= cost < inf for cost in costs)
+    assert sorted(costs) == [known(rest) for rest in sorted((0.0, 1e-4, *LENGTHS, *drawn(20), inf))]
+
+
+def test_what_is_no_number_is_no_run():
+    known = Rests()
+    known.learn(0.01, nan)
+    assert known(0.01) == 0.0

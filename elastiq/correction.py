@@ -11,6 +11,8 @@ LOWEST, HIGHEST = 0.5, 4.0
 WEIGHT = 0.1
 HALF_LIFE = 30.0
 FAR = 0.1  # of what was expected
+OWN_WEIGHT, OWN_LEAK = 0.05, 0.01
+OWN_LOWEST, OWN_HIGHEST = 0.5, 2.0
 COLDER = 0.25  # of what a change of points costs, after so long a rest that all caches are cold
 
 
@@ -103,6 +105,26 @@ class Correction:
         self._learnt = now
         self.factor = 1.0 + (self.factor - 1.0) * kept
         self.added *= kept
+
+
+class Own:
+    """How a point's runs differ from those of all points: they take `times` as long.
+
+    It is learnt more slowly than the correction of all, and fades while that explains its runs as
+    well: what is true of all points must not be put down to the one that happens to run.
+    """
+
+    def __init__(self) -> None:
+        self.times = 1.0
+        self._usual = Usual()
+
+    def learn(self, actual: float, corrected: float) -> None:
+        """Take in a run that should have taken so long as corrected for all."""
+        if 0.0 < actual < inf and 0.0 < corrected < inf:
+            error = self._usual(actual / (self.times * corrected) - 1.0)
+            times = self.times * (1.0 + OWN_WEIGHT * error)
+            times += OWN_LEAK * (1.0 - times)
+            self.times = min(OWN_HIGHEST, max(OWN_LOWEST, times))
 
 
 class Extra:

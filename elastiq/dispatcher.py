@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from math import exp, inf, log
 from typing import NamedTuple
 
 from elastiq.choice import Choice
-from elastiq.correction import Correction, Extra, change
+from elastiq.correction import Correction, Extra, Own, change
 from elastiq.errors import ElastiqError, unknown
 from elastiq.latency import LatencyTable
 from elastiq.load import Load
@@ -27,6 +27,7 @@ REST = 1e-3  # seconds since a run: who comes sooner comes in a row
 LOAD_STEP = 0.05  # nearer ones are one: sensors are not that exact
 FACTOR_STEP = 0.04
 LIKELY_STEP, WORST_STEP = 0.1, 0.25  # of how far they were measured to reach
+OWN_STEP = 0.05
 EXTRA_STEP = 0.1  # of the fastest run
 ROUSING_STEP = 0.3  # of its logarithm
 PACE_STEP = 0.3  # of its logarithm
@@ -38,7 +39,7 @@ SHORTEST = 1e-6  # seconds between arrivals, to be given, and that a run takes
 KEPT = 256  # situations whose options are kept
 HELD = "where its session began"
 UNHEARD = Rhythm()
-GUESS = 2.0  # times the costliest run: what requests are given, before there was one
+GUESS = 2.0  # times the costliest run for one: what requests are given, before there was one
 RUNS = 8  # that are taken in at each look, at most
 
 
@@ -48,10 +49,14 @@ class _Known(NamedTuple):
     load: Load | float
     level: float
     today: Today
+    own: tuple[float, ...]  # times as long as they were corrected are the runs of each point
     rhythm: Rhythm
     shifting: float
     rousing: float
     watts: float
+
+
+_Device = tuple[float, Today, tuple[float, ...]]  # how loaded it is, and how slow
 
 
 class _Run(NamedTuple):
@@ -88,6 +93,7 @@ class Dispatcher:
         usual = sorted(max(SHORTEST, table.of(point, 0.0).p50) for point in points)
         self._correction = correction or Correction(usual[len(points) // 2], clock)
         self._extra_step = EXTRA_STEP * usual[0]
+        self._own: dict[str, Own] = defaultdict(Own)  # by point
         self._before, self._after = Extra(), Extra()
         self._likely, self._worst = Tail(0.1, 0.05), Tail(0.01, 0.15)
         self._shifting, self._rousing = Extra(), Extra()
@@ -97,15 +103,16 @@ class Dispatcher:
         self._ended = -inf
         self._runs = deque[_Run](maxlen=RUNS)  # not taken in yet
         self._measured: dict[tuple[str, float], tuple[Option, ...]] = {}
-        self._corrected: dict[tuple[float, Today], dict[str, tuple[Option, ...]]] = {}
+        self._corrected: dict[_Device, dict[str, tuple[Option, ...]]] = {}
         self._along: dict[tuple[int, float, tuple[str, ...]], float] = {}
-        self._known = _Known(0.0, 0.0, Today(), UNHEARD, 0.0, 0.0, 0.0)
+        self._known = _Known(0.0, 0.0, Today(), (), UNHEARD, 0.0, 0.0, 0.0)
         self._pace = inf  # that was heard last
         self._options: dict[str, tuple[Option, ...]] = {}  # by kind of request
         self._renewed = -inf
         self._current: int | None = None
         # A policy that does not suit these points fails now, and one that works ahead begins to.
-        usually = GUESS * usual[-1]
+        fewest = min(point.takes for point in points)
+        usually = GUESS * max(table.of(p, 0.0).p50 for p in points if p.takes == fewest)
         self.decide((usually,), UNHEARD._replace(given=usually))
         self._renewed = -inf
 
@@ -181,7 +188,7 @@ class Dispatcher:
             self._hear(rhythm)
         elif self._differs(rhythm.pace, far):
             self._hear(rhythm)
-        load, level, today, lately, shifting, rousing, watts = self._known
+        load, level, today, _, lately, shifting, rousing, watts = self._known
         situation = Situation(
             level,
             tuple(slacks),
@@ -238,25 +245,28 @@ class Dispatcher:
         roused: float | None,
         ran: Sequence[str],
     ) -> None:
-        today = choice.today
+        today, index = choice.today, choice.decision.index
         self._before.learn(before)
         if between is not None:
             self._after.learn(between)
         if roused is not None:
             self._rousing.learn(roused)
         steady = choice.option.typical - today.before
-        ways = self._points[choice.decision.index].ways(choice.kind) if ran else ()
-        if len(ways) > 1:
-            steady = self._expected(choice, tuple(ran)) * today.factor + today.added
+        _, _, typical, likely, worst, *_ = self._at(choice.kind, choice.situation.load)[index]
+        own = self._known.own[index]
         # What it took to start is learnt apart from what the run itself takes.
-        start = choice.situation.starting(choice.decision.index)
+        start = choice.situation.starting(index)
         rested = choice.rest >= REST
-        self._correction.learn(took - start, (steady - today.added) / today.factor, rested)
-        measured = self._at(choice.kind, choice.situation.load)[choice.decision.index]
-        _, _, typical, likely, worst, *_ = measured
+        ways = self._points[index].ways(choice.kind) if ran else ()
+        if len(ways) > 1:  # runs differ because requests do
+            typical = self._expected(choice, tuple(ran))
+            steady = typical * today.factor + today.added
+        self._correction.learn((took - start) / own, typical, rested)
         usual = self._correction.expected(typical)
-        if usual > 0.0 and len(ways) <= 1:  # of several ways, runs differ because requests do
-            over = (took - start) / usual - 1.0
+        if len(ways) <= 1 and usual > 0.0:
+            if not rested:
+                self._own[choice.point].learn(took - start, usual)
+            over = (took - start) / (own * usual) - 1.0
             self._likely.learn(over, reach(typical, likely))
             self._worst.learn(over, reach(typical, worst))
         waking = choice.situation.waking
@@ -284,6 +294,7 @@ class Dispatcher:
         self._current = None if used is None else self._points.index(used)
         for kept in (self._measured, self._corrected, self._along):
             kept.clear()
+        self._known = self._known._replace(own=())
         self._renewed = -inf
 
     def _differs(self, pace: float | None, far: float) -> bool:
@@ -303,6 +314,7 @@ class Dispatcher:
         """
         self._take_in()
         self._renewed, load, before, extra = now, self._load(), self._known, self._extra_step
+        own_before = before.own or (1.0,) * len(self._points)
         others = load.others if isinstance(load, Load) else load
         self._known = known = _Known(
             load,
@@ -316,12 +328,16 @@ class Dispatcher:
                 _steady(extra, self._before.seconds, before.today.before),
                 _steady(extra, self._after.seconds, before.today.after),
             ),
+            tuple(
+                _steady(OWN_STEP, self._own[point.name].times, used)
+                for point, used in zip(self._points, own_before, strict=True)
+            ),
             before.rhythm,
             _steady(extra, self._shifting.seconds, before.shifting),
             _steady_ratio(ROUSING_STEP, self._rousing.seconds or None, before.rousing) or 0.0,
             self._spending.watts,
         )
-        key = known.level, known.today
+        key = known.level, known.today, known.own
         if key not in self._corrected:
             if len(self._corrected) >= KEPT:
                 self._corrected.clear()
@@ -330,8 +346,8 @@ class Dispatcher:
 
     def _of_kind(self, kind: str) -> tuple[Option, ...]:
         """The options for requests of a kind, as they are now."""
-        _, level, today, *_ = self._known
-        self._options[kind] = options = tuple(map(today.option, self._at(kind, level)))
+        _, level, today, own, *_ = self._known
+        self._options[kind] = options = tuple(map(today.option, self._at(kind, level), own))
         return options
 
     def _at(self, kind: str, load: float) -> tuple[Option, ...]:

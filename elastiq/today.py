@@ -21,10 +21,11 @@ class Today(NamedTuple):
     before: float = 0.0  # from when a request is its turn until its run begins
     after: float = 0.0  # from the end of a run until it is the next one's turn
 
-    def option(self, measured: Option) -> Option:
-        """An option as it is today."""
+    def option(self, measured: Option, own: float = 1.0) -> Option:
+        """An option as it is today, whose runs are so many times as long by themselves."""
         point, score, typical, likely, worst, mean, takes, energy, _ = measured
         factor, added, likely_times, worst_times, before, after = self
+        factor, added = own * factor, own * added
         usual = typical * factor + added
 
         def longer(long: float, times: float) -> float:

@@ -10,8 +10,11 @@ from elastiq.correction import (
     HALF_LIFE,
     HIGHEST,
     LOWEST,
+    OWN_HIGHEST,
+    OWN_LOWEST,
     Correction,
     Extra,
+    Own,
     change,
 )
 
@@ -125,6 +128,38 @@ def test_it_tells_a_spread_from_a_slowdown():
         spread.learn(3.0 if turn % 10 == 0 else 1.0, 1.0)
     assert steady.expected(1.0) == pytest.approx(1.5, rel=0.01)
     assert spread.expected(1.0) == pytest.approx(1.0, rel=0.05)
+
+
+@pytest.mark.parametrize("owns", [(1.0, 1.2, 1.0), (1.1, 0.95, 1.0), (1.0, 1.0, 0.8)])
+def test_what_is_true_of_one_point_is_told_from_what_is_true_of_all(owns):
+    """Of points of 0.5, 1 and 2 seconds, on a device that is half as slow again."""
+    correction, own = Correction(1.0, lambda: 0.0), [Own() for _ in owns]
+    for turn in range(3000):
+        place = turn // 3 % 3
+        measured = (0.5, 1.0, 2.0)[place]
+        actual = 1.5 * owns[place] * measured
+        correction.learn(actual / own[place].times, measured)
+        own[place].learn(actual, correction.expected(measured))
+    for place, measured in enumerate((0.5, 1.0, 2.0)):
+        expected = own[place].times * correction.expected(measured)
+        assert expected == pytest.approx(1.5 * owns[place] * measured, rel=0.02)
+
+
+def test_where_one_point_alone_runs_all_are_as_slow():
+    correction, own = Correction(1.0, lambda: 0.0), Own()
+    for _ in range(1000):
+        correction.learn(2.0 / own.times, 1.0)
+        own.learn(2.0, correction.expected(1.0))
+    assert own.times == pytest.approx(1.0, abs=0.01)
+    assert correction.expected(1.0) == pytest.approx(2.0, rel=0.01)
+
+
+@given(st.lists(st.tuples(times, times)))
+def test_whatever_a_point_does_it_is_told_by_a_number(runs):
+    own = Own()
+    for actual, corrected in runs:
+        own.learn(actual, corrected)
+        assert OWN_LOWEST <= own.times <= OWN_HIGHEST
 
 
 @given(st.lists(times))

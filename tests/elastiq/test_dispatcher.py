@@ -151,6 +151,19 @@ def test_it_learns_that_everything_is_slower_today(make):
     assert choice.option.typical == pytest.approx(0.002, rel=0.05)
 
 
+def test_it_learns_that_one_point_alone_takes_longer_than_measured(make):
+    clock, runs = make.clock(step=0.0), {"small": 0.001, "middle": 0.002, "large": 0.004}
+    dispatcher = make.dispatcher(runs, clock=clock)
+    for turn in range(1500):
+        choice = dispatcher.decide([{0: 0.0015, 1: 0.003, 2: 0.01}[turn // 5 % 3]])
+        took = runs[choice.point] * (1.25 if choice.point == "middle" else 1.0)
+        clock.now += REST / 2
+        dispatcher.learn(choice, took)
+    found = {option.point: option.typical for option in dispatcher.decide([0.01]).options}
+    assert found["middle"] == pytest.approx(0.0025, rel=0.06)
+    assert found == pytest.approx(runs | {"middle": 0.0025}, rel=0.15)  # all is known in steps
+
+
 def test_it_learns_how_widely_runs_spread_today(make):
     dispatcher = make.dispatcher([("only", 0.001)])
     before = dispatcher.decide().option

@@ -167,16 +167,22 @@ class Desk:
             elif self._line.over:
                 return False
             else:
-                self._line.wait(self._line.until_news(self._clock()))
+                self._line.wait(self._patience())
 
     def think(self) -> bool:
         """Let the policy work ahead, for a moment; False if it has nothing to do, or no time."""
         others_wait = self.waiting > 0
         if not self._thoughts.due(others_wait):
             return False
+        silence = self._line.silence(self._clock())
         with self._seat:
-            self._thoughts.think(others_wait)
+            self._thoughts.think(others_wait, silence)
         return True
+
+    def _patience(self) -> float:
+        """How long to wait for somebody before there is something else to do; below 0: for ever."""
+        news, thoughts = self._line.until_news(self._clock()), self._thoughts.until_due()
+        return min((wait for wait in (news, thoughts) if wait is not None), default=-1)
 
     def _work_ahead(self) -> None:
         """Look about and let the policy think while nobody waits; where some always do, now and

@@ -46,10 +46,13 @@ class Line:
         """How they will have come if the next does now."""
         return self._listener.expected(now)
 
-    def until_news(self, now: float) -> float:
-        """How many seconds of silence more make another rhythm of that; below 0: none do."""
-        seconds = self._listener.until_news(now)
-        return -1 if seconds is None else seconds
+    def silence(self, now: float) -> float:
+        """For how many seconds nobody has come."""
+        return self._listener.silence(now)
+
+    def until_news(self, now: float) -> float | None:
+        """How many seconds of silence more make another rhythm of that; None if none do."""
+        return self._listener.until_news(now)
 
     @property
     def over(self) -> bool:

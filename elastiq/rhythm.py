@@ -60,12 +60,15 @@ class Listener:
             return self.rhythm
         return self.rhythm._replace(pace=self._followed(self._pace, now - self._last))
 
+    def silence(self, now: float) -> float:
+        """For how many seconds nobody has come."""
+        return inf if self._last is None else now - self._last
+
     def until_news(self, now: float) -> float | None:
         """How many seconds later that will be quite another one; None if it stays as it is."""
-        if self._last is None or self._pace is None:
+        if self._pace is None or (silence := self.silence(now)) >= PAUSE * self._pace:
             return None
-        silence = now - self._last
-        return max(LEAST_SILENCE, silence) if silence < PAUSE * self._pace else None
+        return max(LEAST_SILENCE, silence)
 
     def hear(self, now: float, deadline: float | None) -> None:
         """One arrives, to be answered within `deadline` seconds."""

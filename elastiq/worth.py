@@ -32,7 +32,8 @@ SCORES_APART = 6  # where points have other scores
 UNLIKE = 10**9  # other points
 ALIKE = 4  # so near, situations are one: what is learnt moves by as much while runs go on
 REGION = 2  # steps, of what is looked for by its place
-FORESIGHT = 8  # steps between paces that are looked at before they are met
+FORESIGHT = 8  # steps between faster paces that are looked at before they are met,
+NEARER = 4  # and between all paces, once nothing else is left
 
 
 class Key(NamedTuple):
@@ -271,13 +272,18 @@ def _place(key: Key) -> tuple[list[int], list[int]]:
 
 
 def _ahead(key: Key) -> Iterator[tuple[Key, int]]:
-    """What may come of a situation, and how near to it is near enough: a burst, of any pace; and
-    the situation itself, if one that is nearly alike had to do. That a device gets slower, or
-    traffic more uneven, takes longer than to find what that means."""
-    fastest, near = _level(FASTEST), FORESIGHT // 2
+    """What may come of a situation, and how near to it is near enough: a burst, of any pace; the
+    situation itself, if one that is nearly alike had to do; and then all paces, from the next on,
+    for in clumps they go up and down. That a device gets slower, or traffic more uneven, takes
+    longer than to find what that means."""
+    fastest, rarest, near = _level(FASTEST), _level(RAREST), FORESIGHT // 2
     for rare in range(key.rare - FORESIGHT, fastest - near, -FORESIGHT):
         yield key._replace(rare=max(fastest, rare)), near * RARE_APART
     yield key, 0
+    for away in range(NEARER, rarest - fastest, NEARER):
+        for rare in (key.rare - away, key.rare + away):
+            if fastest <= rare <= rarest:
+                yield key._replace(rare=rare), ALIKE
 
 
 def _level(ratio: float) -> int:

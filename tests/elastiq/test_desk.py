@@ -10,7 +10,17 @@ from elastiq.desk import BETWEEN, Desk
 from elastiq.dispatcher import OVERDUE, RENEWED, Dispatcher
 from elastiq.errors import ElastiqError
 from elastiq.policies import Decision
-from elastiq.thoughts import AT_FIRST, HURRY, MUSED, SHARE, Thoughts
+from elastiq.thoughts import (
+    AT_FIRST,
+    HURRIED,
+    HURRY,
+    HURRY_SHARE,
+    IN_SILENCE,
+    MUSED,
+    SHARE,
+    SILENCE,
+    Thoughts,
+)
 
 
 def request(number):
@@ -30,23 +40,52 @@ class Tireless:
         self.took.append(0.001)
 
 
-def test_to_think_takes_its_share_of_the_time_and_no_more(make):
+@pytest.mark.parametrize(("silence", "share"), [(0.0, SHARE), (2 * SILENCE, IN_SILENCE)])
+def test_to_think_takes_its_share_of_the_time_and_no_more(make, silence, share):
     clock, took = make.clock(0.0), []
-    desk = Desk(Tireless(clock, took), execute=None, clock=clock)
+    thoughts = Thoughts(Tireless(clock, took), clock)
 
     def until_tired():
         took.clear()
-        while desk.think():
-            pass
+        while thoughts.due():
+            thoughts.think(silence=silence)
         return sum(took)
 
-    mused = MUSED / (1.0 - SHARE)  # for time goes by meanwhile
+    mused = MUSED / SHARE * share / (1.0 - share)  # for time goes by meanwhile
     assert until_tired() == pytest.approx(AT_FIRST + mused, abs=0.0021)
     clock.now += 1000.0
     assert until_tired() == pytest.approx(mused, abs=0.0011)  # after any idle time
     for _ in range(3):
         clock.now += 0.3
-        assert until_tired() == pytest.approx(0.3 * SHARE, abs=0.0011)
+        assert until_tired() == pytest.approx(0.3 * share / (1.0 - share), abs=0.0021)
+    assert 0.0 < thoughts.until_due() <= 0.001 / share
+    clock.now += thoughts.until_due()
+    assert thoughts.until_due() == 0.0 and thoughts.due()
+
+
+def test_in_a_silence_it_thinks_more_than_while_requests_come(make):
+    clock, took = make.clock(0.0), []
+    desk = Desk(Tireless(clock, took), execute=None, clock=clock)
+    while desk.think():
+        pass
+    for silence, least, most in ((SILENCE / 2, 0.0, 1.5), (2 * SILENCE, 3.0, 30.0)):
+        clock.now += 1.0
+        took.clear()
+        desk._line._listener.hear(clock.now - silence, None)
+        while desk.think():
+            pass
+        assert least * MUSED < sum(took) < most * MUSED
+
+
+def test_a_worker_that_has_something_to_think_of_wakes_for_it(make):
+    clock = make.clock(0.0)
+    tireless = Tireless(clock, [])
+    desk = Desk(tireless, execute=None, clock=clock)
+    while desk.think():
+        pass
+    assert desk._patience() == pytest.approx(desk._thoughts.until_due())
+    tireless.pending = False
+    assert desk._patience() == -1
 
 
 def test_beside_others_who_wait_it_thinks_no_more_than_usually_from_the_first(make):
@@ -113,6 +152,19 @@ def test_beside_a_long_run_it_may_think_for_longer(make):
     desk.submit(request(0), deadline=1.0)
     desk.serve_one()
     assert [seen for seen, _ in policy.chose] == [0, 10]
+
+
+@pytest.mark.parametrize("quickest", [1e-4, 0.1])
+def test_of_all_time_others_wait_for_thoughts_for_a_small_part(make, quickest):
+    """Or for a tenth of each run, if that is more."""
+    policy, desk = lost(make, quickest)
+    policy.left, begun = 10**9, desk._clock()
+    for number in range(3000):
+        desk.submit(request(number), deadline=1.0)
+        desk._serve()
+    passed = desk._clock() - begun
+    most = HURRIED + HURRY_SHARE * passed if quickest < HURRY else 3000 * 0.1 * quickest
+    assert 0.5 * most < Lost.step * policy.thought < 1.2 * most + HURRY
 
 
 def test_it_does_not_think_for_who_asks_for_a_point(make):

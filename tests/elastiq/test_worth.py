@@ -228,11 +228,11 @@ def test_what_was_asked_for_last_is_found_first(make):
     worth, options = Worth(), make.options((1.0, 0.6), (2.0, 0.9))
     known(worth, options, GIVEN, 1.0, 0.0)
     for pace in (5.0, 30.0):
-        worth(options, GIVEN, pace, 0.0)
-    while worth(options, GIVEN, 30.0, 0.0)[1]:
+        worth(options, GIVEN, pace, 3.0)
+    while worth(options, GIVEN, 30.0, 3.0)[1]:
         assert worth.pending
         worth.think()
-    assert worth(options, GIVEN, 5.0, 0.0)[1]
+    assert worth(options, GIVEN, 5.0, 3.0)[1]
     for pace in np.geomspace(0.1, 2000.0, 3 * WANTED):
         worth(options, GIVEN, float(pace), 0.0)
         assert len(worth._wanted) <= WANTED

@@ -11,7 +11,7 @@ LOWEST, HIGHEST = 0.5, 4.0
 WEIGHT = 0.1
 HALF_LIFE = 30.0
 FAR = 0.1  # of what was expected
-OWN_WEIGHT, OWN_LEAK = 0.05, 0.01
+OWN_WEIGHT, OWN_LEAK = 0.05, 0.01  # of a run of one point; and what each takes back of that
 OWN_LOWEST, OWN_HIGHEST = 0.5, 2.0
 COLDER = 0.25  # of what a change of points costs, after so long a rest that all caches are cold
 

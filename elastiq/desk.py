@@ -16,6 +16,7 @@ from elastiq.load import Load
 from elastiq.protocols import Arrays
 from elastiq.records import PointRecord
 from elastiq.requests import NORMAL, PRIORITIES, Answer, Awaited, Execute, Request, settle
+from elastiq.rhythm import Rhythm
 from elastiq.service import Service
 from elastiq.sessions import Session, Sessions
 from elastiq.thoughts import Thoughts
@@ -190,10 +191,13 @@ class Desk:
         self._turns += 1
         if not self.waiting or self._turns % BETWEEN == 0:
             with self._seat, suppress(Exception):  # what fails is told to whoever comes next
-                now = self._clock()
-                self._dispatcher.look(self._line.expected(now))
+                self._dispatcher.look(self._coming())
             while self.think() and not self.waiting and not self._line.over:
                 self._line.wait(BREATH)  # else nobody who wakes had the interpreter in time
+
+    def _coming(self) -> Rhythm:
+        """How requests come, by who comes next, if nobody waits."""
+        return self._line.rhythm if self.waiting else self._line.expected(self._clock())
 
     def _serve_now(self, future: Future[Answer]) -> bool:
         """Serve the request of this future, if it is first and nobody serves."""

@@ -143,7 +143,7 @@ class Dispatcher:
         if now - self._renewed > RENEWED:
             self._renew(now)
             self._hear(rhythm)
-        elif not self._differs(rhythm.pace, FAR):
+        elif not self._differs(rhythm.pace, now):
             return
         self.decide((self._known.rhythm.given,), rhythm)  # plans for what was found
 
@@ -182,11 +182,10 @@ class Dispatcher:
         if self._offered:
             self._adopt()
         rest = now - self._ended
-        overdue, far = (RENEWED, FAR_IN_A_ROW) if rest < REST else (OVERDUE, FAR)
-        if now - self._renewed > overdue:
+        if now - self._renewed > (RENEWED if rest < REST else OVERDUE):
             self._renew(now)
             self._hear(rhythm)
-        elif self._differs(rhythm.pace, far):
+        elif self._differs(rhythm.pace, now):
             self._hear(rhythm)
         load, level, today, _, lately, shifting, rousing, watts = self._known
         situation = Situation(
@@ -297,9 +296,13 @@ class Dispatcher:
         self._known = self._known._replace(own=())
         self._renewed = -inf
 
-    def _differs(self, pace: float | None, far: float) -> bool:
-        """Whether requests come much faster than was heard last, or much slower."""
-        return pace is not None and not self._pace / far <= max(SHORTEST, pace) <= self._pace * far
+    def _differs(self, pace: float | None, now: float) -> bool:
+        """Whether requests come so much faster than was heard last, or slower, that it is worth to
+        make another plan."""
+        if pace is None:
+            return False
+        far = FAR_IN_A_ROW if now - self._ended < REST else FAR
+        return not self._pace / far <= max(SHORTEST, pace) <= self._pace * far
 
     def _hear(self, rhythm: Rhythm) -> None:
         """Look at the arrivals anew."""

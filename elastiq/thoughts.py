@@ -15,11 +15,11 @@ from elastiq.dispatcher import Dispatcher
 
 log = logging.getLogger(__name__)
 
-SHARE = 0.01  # of all time may go into thoughts,
+SHARE = 0.005  # of all time may go into thoughts,
 MUSED = 0.004  # seconds at once: what is saved up in a rest is spent on those who come after it,
 AT_FIRST = 0.2  # and so many more, once, while nobody waits: then there is all to find
 SILENCE = 0.02  # seconds without a request: in a longer one hardly anybody waits for a thought,
-IN_SILENCE = 0.1  # and this is their share
+IN_SILENCE = 0.03  # and this is their share
 PART = 0.1  # of a run may go into thoughts before it, where its choice would be a bad one,
 HURRY = 2e-4  # or so many seconds, if that is more:
 HURRIED = 0.01  # of which so many at once,

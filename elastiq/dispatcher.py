@@ -298,10 +298,11 @@ class Dispatcher:
 
     def _differs(self, pace: float | None, now: float) -> bool:
         """Whether requests come so much faster than was heard last, or slower, that it is worth to
-        make another plan."""
+        hear them; and, of a policy that plans, to make another plan."""
         if pace is None:
             return False
-        far = FAR_IN_A_ROW if now - self._ended < REST else FAR
+        row = self._thinking is not None and now - self._ended < REST
+        far = FAR_IN_A_ROW if row else FAR
         return not self._pace / far <= max(SHORTEST, pace) <= self._pace * far
 
     def _hear(self, rhythm: Rhythm) -> None:

@@ -15,7 +15,7 @@ SOON = 0.5  # of the pace: a shorter gap is a short one
 SOON_OVER = 64  # arrivals that their share is averaged over
 AT_RANDOM = 1.0 - exp(-SOON)  # what it is where nobody knows of anybody else
 LEAST_SOON = 0.05  # to a beat, too, a request may be held up, and come right before the next
-RUSH = 0.005  # so unlikely a row of short gaps is the pace of another time
+RUSH = 0.0005  # so unlikely a row of short gaps is the pace of another time
 
 
 class Rhythm(NamedTuple):
@@ -84,7 +84,7 @@ class Listener:
             self._pace = gap
             return
         short = gap < SOON * self._pace
-        self._row = self._row.longer(gap, max(LEAST_SOON, self._soon)) if short else Row()
+        self._row = self._row.longer(gap, self._chance()) if short else Row()
         self._soon += (short - self._soon) / SOON_OVER
         if self._row.odds < RUSH:
             self._pace, self._over = self._row.length / self._row.gaps, self._row.gaps
@@ -92,6 +92,11 @@ class Listener:
             return
         self._pace = self._followed(self._pace, gap)
         self._over = min(OVER, self._over + 1)
+
+    def _chance(self) -> float:
+        """How likely a gap is short: of those that are more even than at random, it is known late
+        how even they are."""
+        return max(LEAST_SOON, self._soon * min(1.0, self._soon / AT_RANDOM))
 
     def _followed(self, pace: float, gap: float) -> float:
         """What becomes of it by such a gap. One long pause says little of what comes in a burst."""

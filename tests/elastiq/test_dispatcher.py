@@ -129,7 +129,7 @@ def test_who_comes_in_a_row_waits_for_a_plan_only_if_arrivals_changed_much(
     make, rest, faster, replans
 ):
     clock = make.clock(step=0.0)
-    dispatcher = make.dispatcher(clock=clock)
+    dispatcher = make.dispatcher(name="utility", clock=clock)
     dispatcher._renewed = -math.inf
     choice = dispatcher.decide([0.1], Rhythm(0.01, given=0.1))
     dispatcher.learn(choice, 0.001)

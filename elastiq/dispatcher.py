@@ -31,10 +31,10 @@ OWN_STEP = 0.05
 EXTRA_STEP = 0.1  # of the fastest run
 ROUSING_STEP = 0.3  # of its logarithm
 PACE_STEP = 0.3  # of its logarithm
-FAR = exp(PACE_STEP)  # times as fast, or as slow: that is worth to be heard,
-FAR_IN_A_ROW = exp(2 * PACE_STEP)  # where somebody waits for it who comes in a row
 GIVEN_STEP = 0.1  # likewise
 SOON_STEP = 0.125  # of all gaps
+FAR = exp(PACE_STEP)  # times as fast, or as slow, are arrivals that are worth to be heard anew,
+FAR_IN_A_ROW = exp(2 * PACE_STEP)  # or to be planned for anew while somebody waits in a row
 SHORTEST = 1e-6  # seconds between arrivals, to be given, and that a run takes
 KEPT = 256  # situations whose options are kept
 HELD = "where its session began"
@@ -271,7 +271,7 @@ class Dispatcher:
         waking = choice.situation.waking
         if rested:
             self._rests.learn(choice.rest, took - steady - (start - waking))
-        elif choice.situation.current not in (None, choice.decision.index):
+        elif choice.situation.current not in (None, index):
             part = change(1.0, self._rests.cold(choice.rest))
             self._shifting.learn(took - steady - waking, part)
 
@@ -301,8 +301,8 @@ class Dispatcher:
         hear them; and, of a policy that plans, to make another plan."""
         if pace is None:
             return False
-        row = self._thinking is not None and now - self._ended < REST
-        far = FAR_IN_A_ROW if row else FAR
+        in_a_row = now - self._ended < REST
+        far = FAR_IN_A_ROW if in_a_row and self._thinking is not None else FAR
         return not self._pace / far <= max(SHORTEST, pace) <= self._pace * far
 
     def _hear(self, rhythm: Rhythm) -> None:

@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from math import exp, inf, log
+from math import exp, inf
 from typing import NamedTuple
 
 from elastiq.choice import Choice
-from elastiq.correction import Correction, Extra, Own, change
+from elastiq.correction import Correction, change
 from elastiq.errors import ElastiqError, unknown
 from elastiq.latency import LatencyTable
+from elastiq.lessons import REST, Lessons, Run
 from elastiq.load import Load
 from elastiq.policies import Decision, Heeding, Option, Policy, Situation, Thinking
 from elastiq.records import WHOLE, PointRecord
-from elastiq.rests import Rests
 from elastiq.rhythm import Rhythm
 from elastiq.spending import Spending
-from elastiq.tails import Tail, reach
+from elastiq.steady import SHORTEST, steady, steady_ratio
 from elastiq.today import Today
 
 RENEWED = 0.025  # seconds for which what is known of the device is good: clocks jump within some
 OVERDUE = 0.1  # seconds, where a look at it would keep somebody waiting who comes after a rest
-REST = 1e-3  # seconds since a run: who comes sooner comes in a row
 LOAD_STEP = 0.05  # nearer ones are one: sensors are not that exact
-FACTOR_STEP = 0.04
-LIKELY_STEP, WORST_STEP = 0.1, 0.25  # of how far they were measured to reach
-OWN_STEP = 0.05
-EXTRA_STEP = 0.1  # of the fastest run
-ROUSING_STEP = 0.3  # of its logarithm
 PACE_STEP = 0.3  # of its logarithm
 GIVEN_STEP = 0.1  # likewise
 SOON_STEP = 0.125  # of all gaps
 FAR = exp(PACE_STEP)  # times as fast, or as slow, are arrivals that are worth to be heard anew,
 FAR_IN_A_ROW = exp(2 * PACE_STEP)  # or to be planned for anew while somebody waits in a row
-SHORTEST = 1e-6  # seconds between arrivals, to be given, and that a run takes
 KEPT = 256  # situations whose options are kept
 HELD = "where its session began"
 UNHEARD = Rhythm()
@@ -59,17 +52,6 @@ class _Known(NamedTuple):
 _Device = tuple[float, Today, tuple[float, ...]]  # how loaded it is, and how slow
 
 
-class _Run(NamedTuple):
-    """What a run really took, where, and what passed before it."""
-
-    choice: Choice
-    took: float
-    before: float
-    between: float | None
-    roused: float | None
-    ran: Sequence[str]
-
-
 class Dispatcher:
     """Decides for one thread of execution; `learn` tells it what a request really took."""
 
@@ -91,17 +73,11 @@ class Dispatcher:
         self._thinking = policy if isinstance(policy, Thinking) else None
         self._load = load
         usual = sorted(max(SHORTEST, table.of(point, 0.0).p50) for point in points)
-        self._correction = correction or Correction(usual[len(points) // 2], clock)
-        self._extra_step = EXTRA_STEP * usual[0]
-        self._own: dict[str, Own] = defaultdict(Own)  # by point
-        self._before, self._after = Extra(), Extra()
-        self._likely, self._worst = Tail(0.1, 0.05), Tail(0.01, 0.15)
-        self._shifting, self._rousing = Extra(), Extra()
-        self._rests = Rests()
+        self._lessons = Lessons(usual, correction, clock)
         self._spending = Spending(clock)
         self._clock = clock
         self._ended = -inf
-        self._runs = deque[_Run](maxlen=RUNS)  # not taken in yet
+        self._runs = deque[Run](maxlen=RUNS)  # not taken in yet
         self._measured: dict[tuple[str, float], tuple[Option, ...]] = {}
         self._corrected: dict[_Device, dict[str, tuple[Option, ...]]] = {}
         self._along: dict[tuple[int, float, tuple[str, ...]], float] = {}
@@ -188,14 +164,15 @@ class Dispatcher:
         elif self._differs(rhythm.pace, now):
             self._hear(rhythm)
         load, level, today, _, lately, shifting, rousing, watts = self._known
+        rests = self._lessons.rests
         situation = Situation(
             level,
             tuple(slacks),
             self._current,
             lately.pace,
             rhythm.given and (lately.given or rhythm.given),
-            self._rests(rest),
-            change(shifting, self._rests.cold(rest)),
+            rests(rest),
+            change(shifting, rests.cold(rest)),
             watts,
             lately.soon,
             rousing,
@@ -228,52 +205,17 @@ class Dispatcher:
         self._ended, self._current = self._clock(), choice.decision.index
         if choice.option.energy:
             self._spending.spend(choice.option.energy)
-        self._runs.append(_Run(choice, took, before, between, roused, ran))
+        self._runs.append(Run(choice, took, before, between, roused, ran))
 
     def _take_in(self) -> None:
         """What the latest runs really took."""
         while self._runs:
-            self._learn(*self._runs.popleft())
-
-    def _learn(
-        self,
-        choice: Choice,
-        took: float,
-        before: float,
-        between: float | None,
-        roused: float | None,
-        ran: Sequence[str],
-    ) -> None:
-        today, index = choice.today, choice.decision.index
-        self._before.learn(before)
-        if between is not None:
-            self._after.learn(between)
-        if roused is not None:
-            self._rousing.learn(roused)
-        steady = choice.option.typical - today.before
-        _, _, typical, likely, worst, *_ = self._at(choice.kind, choice.situation.load)[index]
-        own = self._known.own[index]
-        # What it took to start is learnt apart from what the run itself takes.
-        start = choice.situation.starting(index)
-        rested = choice.rest >= REST
-        ways = self._points[index].ways(choice.kind) if ran else ()
-        if len(ways) > 1:  # runs differ because requests do
-            typical = self._expected(choice, tuple(ran))
-            steady = typical * today.factor + today.added
-        self._correction.learn((took - start) / own, typical, rested)
-        usual = self._correction.expected(typical)
-        if len(ways) <= 1 and usual > 0.0:
-            if not rested:
-                self._own[choice.point].learn(took - start, usual)
-            over = (took - start) / (own * usual) - 1.0
-            self._likely.learn(over, reach(typical, likely))
-            self._worst.learn(over, reach(typical, worst))
-        waking = choice.situation.waking
-        if rested:
-            self._rests.learn(choice.rest, took - steady - (start - waking))
-        elif choice.situation.current not in (None, index):
-            part = change(1.0, self._rests.cold(choice.rest))
-            self._shifting.learn(took - steady - waking, part)
+            run = self._runs.popleft()
+            choice, index = run.choice, run.choice.decision.index
+            measured = self._at(choice.kind, choice.situation.load)[index]
+            ways = self._points[index].ways(choice.kind) if run.ran else ()
+            along = self._expected(choice, tuple(run.ran)) if len(ways) > 1 else None
+            self._lessons.take_in(run, measured, self._known.own[index], along)
 
     def settle(self, in_time: bool) -> None:
         """Tell the policy what became of a request that had a deadline, and that any point might
@@ -317,28 +259,21 @@ class Dispatcher:
         was found for them is kept.
         """
         self._take_in()
-        self._renewed, load, before, extra = now, self._load(), self._known, self._extra_step
+        self._renewed, load, before, lessons = now, self._load(), self._known, self._lessons
         own_before = before.own or (1.0,) * len(self._points)
         others = load.others if isinstance(load, Load) else load
         self._known = known = _Known(
             load,
             # In this order max() turns a load that is not a number into 0 instead of passing it on.
-            _steady(LOAD_STEP, min(1.0, max(0.0, others)), before.level),
-            Today(
-                _steady(FACTOR_STEP, self._correction.factor, before.today.factor),
-                _steady(extra, self._correction.added, before.today.added),
-                _steady(LIKELY_STEP, max(1.0, self._likely.times), before.today.likely),
-                _steady(WORST_STEP, max(1.0, self._worst.times), before.today.worst),
-                _steady(extra, self._before.seconds, before.today.before),
-                _steady(extra, self._after.seconds, before.today.after),
-            ),
+            steady(LOAD_STEP, min(1.0, max(0.0, others)), before.level),
+            lessons.today(before.today),
             tuple(
-                _steady(OWN_STEP, self._own[point.name].times, used)
+                lessons.own(point.name, used)
                 for point, used in zip(self._points, own_before, strict=True)
             ),
             before.rhythm,
-            _steady(extra, self._shifting.seconds, before.shifting),
-            _steady_ratio(ROUSING_STEP, self._rousing.seconds or None, before.rousing) or 0.0,
+            lessons.shifting(before.shifting),
+            lessons.rousing(before.rousing),
             self._spending.watts,
         )
         key = known.level, known.today, known.own
@@ -393,23 +328,9 @@ def _check(points: Sequence[PointRecord], table: LatencyTable) -> None:
                 )
 
 
-def _steady(step: float, value: float, used: float | None) -> float:
-    """The value in steps; the one in use for as long as it is less than a step away."""
-    if used is not None and abs(value - used) < step:
-        return used
-    return round(value / step) * step
-
-
 def _steady_rhythm(rhythm: Rhythm, used: Rhythm) -> Rhythm:
     return Rhythm(
-        _steady_ratio(PACE_STEP, rhythm.pace, used.pace),
-        _steady(SOON_STEP, rhythm.soon, used.soon),
-        _steady_ratio(GIVEN_STEP, rhythm.given, used.given) or used.given,
+        steady_ratio(PACE_STEP, rhythm.pace, used.pace),
+        steady(SOON_STEP, rhythm.soon, used.soon),
+        steady_ratio(GIVEN_STEP, rhythm.given, used.given) or used.given,
     )
-
-
-def _steady_ratio(step: float, value: float | None, used: float | None) -> float | None:
-    """The same in steps of the logarithm."""
-    if value is None:
-        return None
-    return exp(_steady(step, log(max(SHORTEST, value)), used and log(used)))

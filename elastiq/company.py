@@ -13,9 +13,10 @@ from functools import cached_property
 import numpy as np
 
 from elastiq import gaps
-from elastiq.cells import LONGEST, MIDDLES, STATES, WAITS
+from elastiq.cells import LONGEST, STATES, WAITS, shares
 
 LATER = np.linspace(0.0, 2 * LONGEST, 4 * STATES + 1)  # moments since the first came
+TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -44,27 +45,38 @@ class Company:
         return sum(others, (done <= 1.0).astype(float))
 
     def leaves(self, free: np.ndarray) -> np.ndarray:
-        """How likely the next has waited for each of `WAITS`, which are a new axis, where it is
-        begun with when the first came so long ago.
+        """How much of each state, which are a new axis, the wait of the next is, where it is begun
+        with when the first came so long ago.
 
         Whoever came as the one too many before the run is next; else whoever comes first after its
         beginning.
         """
-        since = np.maximum(0.0, free[..., None] - MIDDLES)
-        nobody = np.where(
-            since <= self.waits[:, None], self._later(since, self.takes), self._nobody(since)
-        )
-        sooner, later = np.zeros((*free.shape, 1)), np.ones((*free.shape, 1))
-        return np.diff(np.concatenate([sooner, nobody, later], axis=-1))
+        since = np.maximum(0.0, free[..., None] - WAITS)
+        before = self._within(np.minimum(since, self.waits[:, None]))
+        return shares(since - before - self._after(since))
 
-    def _nobody(self, since: np.ndarray) -> np.ndarray:
-        """How likely nobody is next who came before such a time since the first did, which is after
-        the beginning: between moments that are known."""
-        place = np.minimum(since * ((len(LATER) - 1) / LATER[-1]), len(LATER) - 1.001)
-        below = place.astype(int)
+    def _after(self, since: np.ndarray) -> np.ndarray:
+        """How much of such a time since the first came passes on average after the beginning, and
+        until somebody is next."""
+        beginning, quiet = self._until(self.waits[:, None])
+        share = self._later(self.waits, self.takes)[:, None] / np.maximum(quiet, TINY)
+        return share * np.maximum(0.0, self._until(since)[0] - beginning)
+
+    def _until(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How much of these times passes in quiet on average, and how likely it is quiet at their
+        end: evenly less between moments that are known."""
+        place = np.minimum(times / LATER[1], len(LATER) - 1)
+        below = np.minimum(place.astype(int), len(LATER) - 2)
         rows, part = np.arange(len(self.waits))[:, None], place - below
-        known = self._quiet
-        return known[rows, below] * (1.0 - part) + known[rows, below + 1] * part
+        first = self._quiet[rows, below]
+        rise = part * (self._quiet[rows, below + 1] - first)
+        return self._passed[rows, below] + LATER[1] * part * (first + rise / 2), first + rise
+
+    @cached_property
+    def _passed(self) -> np.ndarray:
+        """How much of each of `LATER` passes in quiet on average."""
+        between = (self._quiet[:, 1:] + self._quiet[:, :-1]) / 2 * LATER[1]
+        return np.concatenate([np.zeros((len(between), 1)), np.cumsum(between, axis=1)], axis=1)
 
     @cached_property
     def _quiet(self) -> np.ndarray:
@@ -80,3 +92,7 @@ class Company:
 
     def _later(self, times: np.ndarray, count: int = 1) -> np.ndarray:
         return gaps.later(times, self.rarity, self.evenness, count)
+
+    def _within(self, times: np.ndarray) -> np.ndarray:
+        """How much of these times passes on average until as many have come as are too many."""
+        return gaps.within(times, self.rarity, self.evenness, self.takes)

@@ -26,6 +26,12 @@ def later(times: np.ndarray, pace: float, evenness: float, count: int = 1) -> np
     return np.interp(times * (evenness / pace), TIMES, _later(evenness * count))
 
 
+def within(times: np.ndarray, pace: float, evenness: float, count: int = 1) -> np.ndarray:
+    """How much of these times passes on average until the next so many have all come."""
+    scale = evenness / pace
+    return np.interp(times * scale, TIMES, _within(evenness * count)) / scale
+
+
 def evenness(soon: float) -> float:
     """That of arrivals of which this share comes soon after another."""
     return float(np.interp(-soon, *_known()))
@@ -43,6 +49,13 @@ def _later(shape: float) -> np.ndarray:
     found = np.zeros_like(TIMES)
     found[~beyond] = 1.0 - _sooner(shape, TIMES[~beyond])
     return found
+
+
+@lru_cache(256)
+def _within(shape: float) -> np.ndarray:
+    """How much of `TIMES` passes on average until then."""
+    found = _later(shape)
+    return np.append(0.0, np.cumsum((found[1:] + found[:-1]) / 2 * np.diff(TIMES)))
 
 
 def _sooner(shape: np.ndarray | float, times: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from elastiq import gaps
-from elastiq.cells import CELLS, LONGEST, MIDDLES, ROW, STATES, WAITS, packed, unpacked
+from elastiq.cells import CELLS, LONGEST, ROW, STATES, WAITS, packed, shares, unpacked
 from elastiq.company import Company
 from elastiq.policies import Option
 from elastiq.rhythm import AT_RANDOM
@@ -34,7 +34,7 @@ BETWEEN = (0.015, 0.06, 0.18, 0.6)  # these: from where on the next is nearer
 UNHEARD_OF = 1e-6  # how likely such a silence is: it says nothing
 ENOUGH = 1e-3  # of a right answer: values so near to each other will do
 
-SOONER = np.minimum(0.0, MIDDLES - WAITS[:, None])
+LONGER = np.maximum(0.0, WAITS[:, None] - WAITS)
 TO_CELLS = np.array(  # from values by wait to values by cell
     [np.interp(np.arange(ROW) * LONGEST / CELLS, WAITS, one) for one in np.eye(STATES + 1)]
 )
@@ -132,9 +132,12 @@ def steps(
                 option.takes, Company(option.takes, waits, rarity, evenness)
             )
             ends_it[place] = share = 1.0 / company.size
-            in_time, leaves = company.in_time(done[:, place]), company.leaves(free[:, place])
+            in_time = company.in_time(done[:, place])
             earned[:, place] = option.score * share * np.einsum("scw,c->sw", in_time, CHANCES)
-            moves[:, place] = share[:, None] * np.einsum("scwv,c->swv", leaves, CHANCES)
+            for moved in range(2):
+                yield
+                leaves = company.leaves(free[moved, place])
+                moves[moved, place] = share[:, None] * np.einsum("cwv,c->wv", leaves, CHANCES)
     goes_on = HORIZON * (1.0 - ends_it)
     # By the point that ran last, and by wait.
     value = np.zeros((len(options), STATES + 1)) if begin is None else begin
@@ -174,12 +177,11 @@ def _lengths(option: Option) -> tuple[float, float, float]:
 
 
 def _waits_after(rarity: float, evenness: float = 1.0, silence: float = 0.0) -> np.ndarray:
-    """How likely the next request has waited so long after such a time, where nobody had come for
-    a while before that, since the first."""
-    at_most = np.ones((STATES + 1, STATES + 2))
-    at_most[:, 0] = 0.0
+    """How much of each state the wait of the next request is after such a time, where nobody had
+    come for a while before that, since the first."""
     yet = float(gaps.later(np.array(silence), rarity, evenness))
     if yet < UNHEARD_OF:
         silence, yet = 0.0, 1.0
-    at_most[:, 1:-1] = gaps.later(silence - SOONER, rarity, evenness) / yet
-    return np.diff(at_most)
+    passed = gaps.within(np.append(silence, silence + LONGER), rarity, evenness)
+    until = (passed[1:] - passed[0]).reshape(LONGER.shape) / yet
+    return shares(LONGER - until)

@@ -9,7 +9,7 @@ import numpy as np
 GIVEN = 120  # cells of that time
 LONGEST = 1.5  # waits that are looked at: when the one behind is lost, others wait behind it
 CELLS = round(LONGEST * GIVEN)
-ROW = 2 * CELLS + 1  # cells of a point
+ROW = 2 * CELLS + 2  # cells of a point
 STATES = 18  # of `LONGEST`, that values are found for; between them they change evenly
 WAITS = np.linspace(0.0, LONGEST, STATES + 1)
 LEFTS = 134  # cells of what may be left, for what is given is known to a tenth

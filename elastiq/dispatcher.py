@@ -63,7 +63,9 @@ class Dispatcher:
         load: Callable[[], Load | float],
         correction: Correction | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        limit: float = inf,
     ) -> None:
+        """At most `limit` requests wait; more are turned away as they come."""
         _check(points, table)
         self._points = tuple(points)
         self._offered = deque[PointRecord]()
@@ -72,6 +74,7 @@ class Dispatcher:
         self._heeding = policy if isinstance(policy, Heeding) else None
         self._thinking = policy if isinstance(policy, Thinking) else None
         self._load = load
+        self._limit = limit
         usual = sorted(max(SHORTEST, table.of(point, 0.0).p50) for point in points)
         self._lessons = Lessons(usual, correction, clock)
         self._spending = Spending(clock)
@@ -147,8 +150,10 @@ class Dispatcher:
         rhythm: Rhythm = UNHEARD,
         kind: str = WHOLE,
         held: str | None = None,
+        beyond: int = 0,
     ) -> Choice:
-        """Choose for the first request; `slacks` are the seconds left to it and to those behind it.
+        """Choose for the first request; `slacks` are the seconds left to it and to those behind it,
+        and `beyond` is how many more wait.
 
         `rhythm` is that of arrivals lately. A request that is `held` to a point is only looked at:
         how long it will take there. A choice binds to nothing: only what ran, and was learnt,
@@ -177,6 +182,8 @@ class Dispatcher:
             lately.soon,
             rousing,
             shifting,
+            beyond,
+            self._limit,
         )
         options = self._options.get(kind) or self._of_kind(kind)
         if held is None:

@@ -74,9 +74,9 @@ class Line:
             self._lanes[request.priority - 1].append(request)
         return leave
 
-    def first(self, future: Future[Any] | None = None) -> tuple[Request, list[Request]] | None:
+    def first(self, future: Future[Any] | None = None) -> tuple[Request, list[Request], int] | None:
         """Take the first, if there is one, and if it is the one of this future; and tell of those
-        behind it."""
+        behind it, and how many more there are."""
         with self._lock:
             waiting = self._all()
             request = next(waiting, None)
@@ -84,7 +84,7 @@ class Line:
                 return None
             behind = list(islice(waiting, LOOK_AHEAD))
             self._pop()
-            return request, behind
+            return request, behind, len(self) - len(behind)
 
     def take(self, wanted: Callable[[Request], bool]) -> Request | None:
         """Take the first, if there is one, and if it is one of those."""

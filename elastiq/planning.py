@@ -18,12 +18,11 @@ SHORTEST = 1e-6  # seconds between arrivals, and to be given
 FAR_OFF = 12  # between situations: what was found for one misleads in the other
 NONE_FITS = -1
 # Of an option: its index; its score if in time surely, likely or typically; by how much it is more
-# a second between these; its p50, p90 and p99; from where in its rows of values one looks, by
-# `TIME` or by what is `LEFT`; how many it takes; and by how much energy a run is above the
-# cheapest, as a share of the costliest's.
-_Rows = tuple[int, int]
-TIME, LEFT = range(2)
-_Known = tuple[int, float, float, float, float, float, float, float, float, _Rows, int, float]
+# a second between these; its p50, p90 and p99; where its rows of values begin, by time and by what
+# is left, and how many cells of them a run takes; how many it takes; and by how much energy a run
+# is above the cheapest, as a share of the costliest's.
+_Place = tuple[int, int, float]
+_Known = tuple[int, float, float, float, float, float, float, float, float, _Place, int, float]
 
 
 class Costs:
@@ -45,7 +44,7 @@ class Costs:
                 option.typical,
                 option.likely,
                 option.worst,
-                (index * ROW + round(min(CELLS, option.busy * cells)), index * LEFT_ROW),
+                (index * ROW, index * LEFT_ROW, min(CELLS, option.busy * cells)),
                 option.takes,
                 extra[index],
             )
@@ -80,6 +79,7 @@ class Plan:
     ) -> None:
         self.costs = costs
         self._values = values
+        self._share = costs.cells / GIVEN  # of the time that is given, is a second
         self._pace = max(pace, SHORTEST)
         self._least = min(self._pace, costs.fastest)
         self._borrowed = away > 0
@@ -93,6 +93,7 @@ class Plan:
     def best(
         self,
         slacks: tuple[float | None, ...],
+        beyond: int,
         given: float,
         current: int | None,
         waking: float,
@@ -102,37 +103,46 @@ class Plan:
         """The best option, or NONE_FITS; and whether to refuse the request is better."""
         waiting = len(slacks)
         if self.costs.packs and waiting > 1:
-            return self._best_pack(slacks, given, current, waking, shifting, price)
+            return self._best_pack(slacks, beyond, given, current, waking, shifting, price)
         left = inf if slacks[0] is None else slacks[0]
-        most, cells, by = CELLS, self.costs.cells, TIME
+        cells = self.costs.cells
         behind = slacks[1] if waiting > 1 else None
         waited = 0.0 if behind is None else max(0.0, given - behind)
-        one = self._values.successor(waited / given) if waiting == 2 else None
+        one = self._values.successor(waited * self._share) if waiting == 2 else None
+        here: float
+        there: float
         if one is not None:
-            after, by = one.leaving, LEFT
+            after = one.leaving
             last = (inf if behind is None else behind) - waking
             here, there = self._left(last), self._left(last - shifting)
         else:
             if waiting > 1:
                 after = self._values.waiting
                 # By the wait alone too few are behind it, by the count too many.
-                waited = (waited + self._as_if(waited, waiting - 2)) / 2
+                waited = (waited + self._as_if(waited, waiting + beyond - 2)) / 2
             else:
-                after = self._values.alone((given - left) / given)
-            here = int(min(most, (waited + waking) * cells))
-            there = int(min(most, here + shifting * cells))
+                after = self._values.alone((given - left) * self._share)
+            here = min(CELLS, (waited + waking) * cells)
+            there = min(CELLS, here + shifting * cells)
         left_here = left - waking
         left_there = left_here - shifting
         best, highest, stay = NONE_FITS, -inf, self._values.stay
         for known in self.costs.useful(1, shifting):
-            index, sure, likely, maybe, steep, steeper, typical, nine, worst, rows, _, more = known
+            index, sure, likely, maybe, steep, steeper, typical, nine, worst, place, _, more = known
             if index == current:
                 within, done, worth = left_here, here, 0.0
             else:
                 within, done, worth = left_there, there, -stay
             if typical > within:
                 continue
-            worth += after[rows[by] + done] - price * more
+            row, left_row, run = place
+            if one is not None:
+                worth += after[left_row + int(done)] - price * more
+            else:
+                end = done + run
+                cell = int(end)
+                low = after[row + cell]
+                worth += low + (end - cell) * (after[row + cell + 1] - low) - price * more
             if worst <= within:
                 worth += sure
             elif nine <= within:
@@ -148,6 +158,7 @@ class Plan:
     def _best_pack(
         self,
         slacks: tuple[float | None, ...],
+        beyond: int,
         given: float,
         current: int | None,
         waking: float,
@@ -159,12 +170,13 @@ class Plan:
         values, cells = self._values, self.costs.cells
         lefts = [inf if slack is None else slack for slack in slacks]
         longest, shortest, count = max(lefts), min(lefts), len(lefts)
-        silence = (given - lefts[-1]) / given
+        silence = (given - lefts[-1]) * self._share
         alone, one = values.alone(silence), values.successor(silence) if count == 2 else None
         waits: dict[int, float] = {}  # of the next, once so many are gone
         best, highest = NONE_FITS, -inf
         for known in self.costs.useful(count, shifting):
-            index, surely, _, _, _, _, typical, _, worst, rows, takes, more = known
+            index, surely, _, _, _, _, typical, _, worst, place, takes, more = known
+            row, left_row, run = place
             late = waking if index == current else waking + shifting
             end = typical + late
             if end > longest:
@@ -174,18 +186,23 @@ class Plan:
                 first += 1
             gone = first + takes
             if one is not None and gone == 1:
-                worth = one.leaving[rows[LEFT] + self._left(lefts[1] - late)]
+                worth = one.leaving[left_row + self._left(lefts[1] - late)]
             else:
-                if gone >= count:
-                    gone, rest, waited = count, alone, late
+                if gone >= count + beyond:
+                    gone, rest, waited = count + beyond, alone, late
                 else:
                     rest, waited = values.waiting, waits.get(gone, -1.0)
                     if waited < 0.0:
-                        waited = self._as_if(max(0.0, given - lefts[gone]), count - gone - 1)
+                        left = lefts[gone] if gone < count else lefts[-1]
+                        behind = count + beyond - gone - 1
+                        waited = self._as_if(max(0.0, given - left), behind)
                         waits[gone] = waited
                     waited += late
-                cell = waited * cells
-                worth = rest[rows[TIME] + (int(cell) if cell < CELLS else CELLS)]
+                begun = waited * cells
+                over = run + (begun if begun < CELLS else CELLS)
+                cell = int(over)
+                low = rest[row + cell]
+                worth = low + (over - cell) * (rest[row + cell + 1] - low)
             # So many at once leave as many fewer to be worth something later.
             worth += (1 - gone) * values.each - price * more
             if index != current:
@@ -199,7 +216,7 @@ class Plan:
                 best, highest = index, worth
         if slacks[1] is None or current is None:
             return best, False
-        waited = self._as_if(max(0.0, given - lefts[1]), count - 2)
+        waited = self._as_if(max(0.0, given - lefts[1]), count + beyond - 2)
         return best, self._begun(current, one, lefts[1], waited) > highest
 
     def _begun(self, current: int, one: Successor | None, left: float, waited: float) -> float:

@@ -42,14 +42,15 @@ class Service:
         self._last_run = -inf
         self._free = -inf  # since the last run ended, if nobody was refused since
 
-    def serve(self, request: Request, behind: Sequence[Request]) -> None:
-        """Answer it, or tell why not. Some who are `behind` may be served with it."""
+    def serve(self, request: Request, behind: Sequence[Request], beyond: int) -> None:
+        """Answer it, or tell why not. Some who are `behind` may be served with it; so many
+        more wait `beyond` those."""
         now = self._clock()
         if request.expired(now):
             self._free = -inf
             self.turn_away(request, now)
         elif request.claim():
-            self._answer(request, _slacks(request, behind, now), now)
+            self._answer(request, _slacks(request, behind, now), beyond, now)
 
     def turn_away(self, request: Request, now: float) -> None:
         """Tell who is too late, unless they have given up."""
@@ -62,7 +63,9 @@ class Service:
         if request.expires is not None and not request.choosy:
             self._dispatcher.settle(in_time)
 
-    def _answer(self, request: Request, slacks: list[float | None], begun: float) -> None:
+    def _answer(
+        self, request: Request, slacks: list[float | None], beyond: int, begun: float
+    ) -> None:
         batch = [request]
         between = roused = None
         if request.arrived <= self._free:
@@ -72,7 +75,7 @@ class Service:
         self._free = -inf
         try:
             memory = None if request.session is None else self._recall(request)
-            choice = self._choose(request, memory, slacks)
+            choice = self._choose(request, memory, slacks, beyond)
             start = self._clock()
             if self._hopeless(request, choice, start):
                 self._give_up(request, memory, choice, start)
@@ -107,37 +110,38 @@ class Service:
                 self._sessions.grown(request.session)
 
     def _choose(
-        self, request: Request, memory: Memory | None, slacks: list[float | None]
+        self, request: Request, memory: Memory | None, slacks: list[float | None], beyond: int
     ) -> Choice:
         rhythm = self._line.rhythm
         if request.expires is None:
             rhythm = rhythm._replace(given=None)
         if memory is None:
-            choice = self._decide(slacks, rhythm, held=request.point)
+            choice = self._decide(slacks, rhythm, beyond, held=request.point)
             if choice.option.score >= request.least_score:
                 return choice
             enough = self._dispatcher.cheapest(request.least_score)
-            return self._decide(slacks, rhythm, held=enough)
+            return self._decide(slacks, rhythm, beyond, held=enough)
         kind = memory.kind(request.inputs)
         if memory.point is None:
             # A session stays at its point, so the costliest request to come must fit there too.
-            memory.point = self._decide(slacks, rhythm, memory.costliest).point
-        return self._decide(slacks, rhythm, kind, memory.point)
+            memory.point = self._decide(slacks, rhythm, beyond, memory.costliest).point
+        return self._decide(slacks, rhythm, beyond, kind, memory.point)
 
     def _decide(
         self,
         slacks: list[float | None],
         rhythm: Rhythm,
+        beyond: int,
         kind: str = WHOLE,
         held: str | None = None,
     ) -> Choice:
         """What the policy chooses, if it need be once it has thought; or a point that is held."""
-        choice = self._dispatcher.decide(slacks, rhythm, kind, held)
+        choice = self._dispatcher.decide(slacks, rhythm, kind, held, beyond)
         if held is not None or not self._dispatcher.astray:
             return choice
         if (took := self._thoughts.hurry(choice)) is None:
             return choice
-        return self._dispatcher.decide(_later(slacks, took), rhythm, kind)
+        return self._dispatcher.decide(_later(slacks, took), rhythm, kind, beyond=beyond)
 
     def _give_up(self, request: Request, memory: Memory | None, choice: Choice, now: float) -> None:
         """No time for an answer: a session has its last one, all others are refused."""

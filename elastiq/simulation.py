@@ -153,7 +153,7 @@ class _Play:
         self._clock = _Clock()
         self._sensor = _Scripted(scene.hog)
         self._monitor = LoadMonitor([self._sensor])
-        dispatcher = Dispatcher(points, table, policy, self._load, clock=self._clock)
+        dispatcher = Dispatcher(points, table, policy, self._load, clock=self._clock, limit=LIMIT)
         self._desk = Desk(dispatcher, self._execute, LIMIT, clock=self._clock)
         self._moments = scene.moments.tolist()
         self._luck = scene.luck.tolist()

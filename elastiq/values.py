@@ -12,6 +12,7 @@ from array import array
 from bisect import bisect
 from collections.abc import Generator
 from dataclasses import dataclass
+from math import floor, log2
 
 import numpy as np
 
@@ -65,6 +66,17 @@ class Values:
 Solving = Generator[None, None, Values]
 
 
+def together(options: tuple[Option, ...], given: float) -> int:
+    """How many requests are looked at as one, a power of two: as many as are answered in the time
+    between two states, where runs are short beside what requests are given.
+
+    Else no state would be as far as a run from the next, and the horizon would end before those
+    come who must wait for what is chosen now.
+    """
+    each = sum(option.busy / option.takes for option in options) / len(options)
+    return 2 ** max(0, floor(log2(LONGEST / STATES * given / each)))
+
+
 def by_cell(states: np.ndarray) -> array[float]:
     """Values by point and wait, one cell after the other."""
     return packed(states @ TO_CELLS)
@@ -93,6 +105,9 @@ def steps(
     situation if there are any; in steps of about a tenth of a millisecond, for who comes meanwhile
     waits.
 
+    Requests are looked at several `together`, where runs are short. What is said of one is true of
+    all of these then, on average.
+
     `rarity` is the mean time between arrivals as a share of the time that requests are given,
     `shift` what a change of points costs as a share of an average run, and `soon` the share of
     arrivals that come soon after another. Whoever finds nobody at work is `roused` to a run after
@@ -101,7 +116,7 @@ def steps(
     At random, and to a beat, a change must be worth more by `stay`, a share of a right answer; in
     clumps the less so, for each clump has its own points.
     """
-    evenness = gaps.evenness(soon)
+    many, evenness = together(options, given), gaps.evenness(soon)
     stay *= min(1.0, evenness)
     runs = np.array([_lengths(option) for option in options]) / given
     shifting = shift * sum(option.busy for option in options) / len(options) / given
@@ -109,12 +124,16 @@ def steps(
     # How long a request has waited when it is answered, and when the next is begun with: by whether
     # the point ran last, by point, by length of the run, and by wait of the request.
     waits = np.append(roused, WAITS[1:])  # who has waited for no time found nobody at work
-    done = waits + runs[..., None] + np.array((0.0, shifting))[:, None, None, None]
+    shifts = np.array((0.0, shifting))[:, None, None, None]
+    done = waits + runs[..., None] + shifts
     free = done + pauses
+    if many > 1:
+        count = many / _sizes(options, waits, rarity, evenness)[:, None]
+        free = waits + _in_a_row(runs, count) + count * pauses + shifts
     scores = np.array([option.score for option in options])
     earned = scores[:, None] * (CHANCES @ (done <= 1.0))
     # The wait of the next is what this one waited and took, less the time between their arrivals.
-    next_waits = _waits_after(rarity, evenness)
+    next_waits = _waits_after(many * rarity, many * evenness)
     yield
     ends = np.minimum(free * (STATES / LONGEST), STATES)
     near = np.maximum(0.0, 1.0 - np.abs(ends[..., None] - np.arange(STATES + 1)))
@@ -126,7 +145,7 @@ def steps(
     ends_it = np.ones((len(options), STATES + 1))
     companies: dict[int, Company] = {}
     for place, option in enumerate(options):
-        if option.takes > 1:
+        if option.takes > 1 and many == 1:
             yield
             company = companies.setdefault(
                 option.takes, Company(option.takes, waits, rarity, evenness)
@@ -145,7 +164,7 @@ def steps(
         if turn % TURNS == 0:
             yield
         same, other = earned + HORIZON * (moves @ value[..., None])[..., 0]
-        other = other - stay * ends_it + goes_on * value[:, None]
+        other = other - stay / many * ends_it + goes_on * value[:, None]
         refused = HORIZON * value @ next_waits.T
         better = np.maximum(np.maximum(same + goes_on * value, refused), other.max(axis=1))
         # Only differences count, and they are found long before the values are.
@@ -153,17 +172,35 @@ def steps(
         value = better
         if gained.max() - gained.min() < ENOUGH:
             break
+    worth = many * HORIZON * value
     each, rise = float((gained + (1.0 - HORIZON) * (value - gained)).mean()), float(gained.mean())
     all_runs = Runs(CHANCES, runs, pauses[:, 0, 0], shifting, stay, scores)
     arriving, succeeding = [], []
     for silence in SILENCES:
         yield
         after = _waits_after(rarity, evenness, silence)
-        arriving.append(by_cell(HORIZON * value @ after.T))
+        arriving.append(by_cell(worth @ after.T))
         yield
         alone = unpacked(arriving[-1], ROW)
         succeeding.append(all_runs.successor(alone, silence, rise, HORIZON))
-    return Values(by_cell(HORIZON * value), arriving, succeeding, each, stay, value)
+    return Values(by_cell(worth), arriving, succeeding, each, stay, value)
+
+
+def _sizes(
+    options: tuple[Option, ...], waits: np.ndarray, rarity: float, evenness: float
+) -> np.ndarray:
+    """How many a run of each answers on average, by how long the first of them has waited."""
+    sizes = {
+        takes: Company(takes, waits, rarity, evenness).size
+        for takes in {option.takes for option in options}
+    }
+    return np.array([sizes[option.takes] for option in options])
+
+
+def _in_a_row(runs: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """How long so many runs take: one evens the other out."""
+    means = (runs @ CHANCES)[:, None, None]
+    return count * means + np.sqrt(count) * (runs[..., None] - means)
 
 
 def _lengths(option: Option) -> tuple[float, float, float]:

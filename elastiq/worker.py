@@ -78,7 +78,7 @@ def serve(
     """
     chosen = find_policy(policy, **options)
     monitor = load or LoadMonitor()
-    dispatcher = Dispatcher(points, table, chosen, monitor)
+    dispatcher = Dispatcher(points, table, chosen, monitor, limit=limit)
     if load is not None:
         return Worker(dispatcher, execute, limit, sessions=sessions)
     monitor.start()

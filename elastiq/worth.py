@@ -15,13 +15,15 @@ import numpy as np
 
 from elastiq.policies import Option
 from elastiq.rhythm import AT_RANDOM
-from elastiq.values import Solving, Values, last, steps
+from elastiq.values import Solving, Values, last, steps, together
 
 STEP = 0.2  # situations that differ by less, as logarithms, are one
 SHIFT_STEP = 0.2  # of what a change of points costs, as a share of an average run
 SOON_STEP = 0.125  # of all gaps
 LEAST_ROUSED = 0.01  # of the time that is given; longer ones are told apart by halves
-RAREST, FASTEST = 8.0, 0.02  # bounds of the time between arrivals, in times that one is given
+# Bounds of the time between arrivals, in times that one is given; of those that are looked at as
+# one, together.
+RAREST, FASTEST = 8.0, 0.02
 KEPT = 160  # situations
 WANTED = 4  # that are put off
 # How far apart two situations are for each step between them: by what a policy loses that takes the
@@ -129,7 +131,8 @@ class Worth:
         if (asked := self._asked) is None:
             return
         if asked.key != self._from:
-            self._from, self._ahead = asked.key, _ahead(asked.key)
+            fastest = asked.points.fastest(asked.given)
+            self._from, self._ahead = asked.key, _ahead(asked.key, _level(fastest))
         if (foreseen := next(self._ahead, None)) is None:
             self._foreseen = asked.key
             return
@@ -158,6 +161,10 @@ class _Points:
         """How much of the time that is given all runs take."""
         return _level(self._cost / given)
 
+    def fastest(self, given: float) -> float:
+        """The shortest time between arrivals that is told apart."""
+        return FASTEST / together(self.options, given)
+
     def key(self, given: float, pace: float, shifting: float, soon: float, rousing: float) -> Key:
         """The situation where requests come like this."""
         roused = min(1.0, rousing / given) / LEAST_ROUSED
@@ -166,7 +173,7 @@ class _Points:
             self._takes,
             self.slow(given),
             self._spread,
-            _level(min(RAREST, max(FASTEST, pace / given))),
+            _level(min(RAREST, max(self.fastest(given), pace / given))),
             round((soon - AT_RANDOM) / SOON_STEP),
             round(shifting / self._mean / SHIFT_STEP),
             0 if roused <= 0.5 else 1 + round(log2(max(1.0, roused))),
@@ -271,12 +278,12 @@ def _place(key: Key) -> tuple[list[int], list[int]]:
     return place, [hash(scores), hash(takes)]
 
 
-def _ahead(key: Key) -> Iterator[tuple[Key, int]]:
+def _ahead(key: Key, fastest: int) -> Iterator[tuple[Key, int]]:
     """What may come of a situation, and how near to it is near enough: a burst, of any pace; the
     situation itself, if one that is nearly alike had to do; and then all paces, from the next on,
     for in clumps they go up and down. That a device gets slower, or traffic more uneven, takes
     longer than to find what that means."""
-    fastest, rarest, near = _level(FASTEST), _level(RAREST), FORESIGHT // 2
+    rarest, near = _level(RAREST), FORESIGHT // 2
     for rare in range(key.rare - FORESIGHT, fastest - near, -FORESIGHT):
         yield key._replace(rare=max(fastest, rare)), near * RARE_APART
     yield key, 0

@@ -6,6 +6,7 @@ A policy module offers `policy(**options)`, which makes one.
 from __future__ import annotations
 
 import inspect
+from math import inf
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from elastiq import plugins
@@ -46,6 +47,8 @@ class Situation(NamedTuple):
     soon: float = AT_RANDOM  # share of arrivals lately that came soon after another
     rousing: float = 0.0  # what a request waits that finds nobody at work
     changing: float = 0.0  # what `shifting` is where runs follow each other
+    beyond: int = 0  # how many more wait, behind those whose time left is told
+    limit: float = inf  # how many may wait
 
     @property
     def slack(self) -> float | None:

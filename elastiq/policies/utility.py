@@ -19,6 +19,7 @@ from elastiq.worth import Worth
 LONGEST_GIVEN = 1e6  # seconds
 GIVEN_STEP = 0.2  # of the logarithm of the time given: such times are alike
 PLANS = 256  # kept
+CLUMPS = 0.45  # of gaps are short: where so many are, those who come are soon gone again
 WORDS = "worth most to all: {:.1f} ms left, {} behind, one arriving every {:.2f} ms"
 LATE = "the fastest: none is in time within {:.1f} ms"
 GIVEN_UP = "refused: too unlikely in {:.1f} ms, and {} behind have better chances"
@@ -68,8 +69,9 @@ class Utility:
         self._promise = Promise(self.in_time) if self.in_time else None
 
     def choose(self, options: tuple[Option, ...], situation: Situation) -> Decision:
-        _, slacks, current, pace, given, waking, shifting, watts, *lately = situation
+        _, slacks, current, pace, given, waking, shifting, watts, *lately, _, limit = situation
         soon, rousing, changing = lately
+        beyond = situation.beyond
         price = self._price(watts)
         if given is None and (given := _given(slacks)) is None:
             extra = self._extra(options)
@@ -82,17 +84,20 @@ class Utility:
         if self._promise is not None and (step := self._promise.step):
             options = self._promised(options, step)
         given = min(LONGEST_GIVEN, max(SHORTEST, given))
-        asked = options, pace, soon, given, changing, rousing
+        room = given
+        if pace is not None and soon < CLUMPS:  # whoever comes while as many wait as may is lost:
+            room = min(given, max(SHORTEST, limit * pace))  # nobody should wait for longer
+        asked = options, pace, soon, room, changing, rousing
         if (
             (plan := self._latest) is None
             or asked != self._asked
             or plan.outdated(self._worth.found)
         ):
-            plan = self._latest = self._plan(options, pace, soon, given, changing, rousing)
+            plan = self._latest = self._plan(options, pace, soon, room, changing, rousing)
             self._asked = asked
         left = inf if slacks[0] is None else slacks[0]
-        behind = len(slacks) - 1
-        best, refuses = plan.best(slacks, given, current, waking, shifting, price)
+        behind = len(slacks) - 1 + beyond
+        best, refuses = plan.best(slacks, beyond, given, current, waking, shifting, price)
         if best == NONE_FITS:
             return Decision(_fastest(options), LATE, (1e3 * left,))
         if refuses:

@@ -53,6 +53,27 @@ def test_one_at_a_time_is_the_least_of_many(rarity, evenness):
     np.testing.assert_allclose(company.leaves(WAITS), _waits_after(rarity, evenness), atol=1e-9)
 
 
+@EVENNESSES
+@pytest.mark.parametrize("rarity", [0.001, 0.01, 0.1, 1.0])
+def test_no_gap_is_too_short_to_count(rarity, evenness):
+    """However far apart the states are: else all queues would seem to grow for ever."""
+    gaps = drawn(rarity, evenness, 1)[:, 0]
+    left = [np.maximum(0.0, wait - gaps).mean() for wait in WAITS]
+    np.testing.assert_allclose(_waits_after(rarity, evenness) @ WAITS, left, atol=0.005)
+
+
+@EVENNESSES
+@pytest.mark.parametrize("rarity", [0.001, 0.01, 0.1, 1.0])
+@pytest.mark.parametrize("takes", [2, 4, 16])
+def test_whoever_is_next_has_waited_for_some_time(rarity, evenness, takes):
+    """And is counted once: else values would go up without end."""
+    company = Company(takes, BEGUN, rarity, evenness)
+    for run in (0.001, 0.1, 1.0):
+        leaves = company.leaves((BEGUN + run)[None])
+        assert leaves.min() >= 0.0
+        np.testing.assert_allclose(leaves.sum(axis=-1), 1.0)
+
+
 def test_more_at_once_leave_less_behind_and_answer_more():
     runs = np.full((1, 3, STATES + 1), 0.4) + WAITS
     companies = [Company(takes, WAITS, 0.2, 1.0) for takes in (1, 2, 4)]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elastiq.cells import CELLS, LEFTS
+from elastiq.cells import CELLS, LEFTS, ROW
 from elastiq.planning import LIKELY, NONE_FITS, TYPICAL, Costs, Plan
 from elastiq.policies import Option
 from elastiq.values import last, steps
@@ -42,7 +42,7 @@ def worth(place, lefts, current, waking, shifting):
         return -inf
     gone = min(first + option.takes, len(lefts))
     earned = sum(option.score * chance(option, left - late) for left in lefts[first:gone])
-    by_time, by_left = COSTS.known[place][9]
+    by_time, by_left, run = COSTS.known[place][9]
     silence, behind = (GIVEN - lefts[-1]) / GIVEN, len(lefts) - gone
     if behind == 1 and len(lefts) == 2:
         left = max(0, min(LEFTS, int((lefts[gone] - late) * COSTS.cells)))
@@ -50,7 +50,8 @@ def worth(place, lefts, current, waking, shifting):
     else:
         after = VALUES.waiting if behind else VALUES.alone(silence)
         waited = PLAN._as_if(max(0.0, GIVEN - lefts[gone]), behind - 1) if behind else 0.0
-        left_over = after[by_time + int(min(CELLS, (waited + late) * COSTS.cells))]
+        end = run + min(CELLS, (waited + late) * COSTS.cells)
+        left_over = np.interp(end, np.arange(ROW), after[by_time : by_time + ROW])
     change = 0.0 if place == current else VALUES.stay
     return earned + left_over + (1 - gone) * VALUES.each - change
 
@@ -63,7 +64,7 @@ def worth(place, lefts, current, waking, shifting):
 )
 @settings(max_examples=300)
 def test_no_option_is_worth_more_than_the_best(slacks, current, waking, shifting):
-    best, _ = PLAN.best(tuple(slacks), GIVEN, current, waking, shifting, 0.0)
+    best, _ = PLAN.best(tuple(slacks), 0, GIVEN, current, waking, shifting, 0.0)
     all_worths = [worth(n, slacks, current, waking, shifting) for n in range(len(OPTIONS))]
     if best == NONE_FITS:
         assert max(all_worths) == -inf
@@ -75,7 +76,7 @@ def test_a_point_for_many_is_kept_for_one_where_a_change_is_dear():
     """Where it is free, one is better answered alone."""
     many = next(n for n, option in enumerate(OPTIONS) if option.takes > 1)
     (free, _), (dear, _) = (
-        PLAN.best((GIVEN,), GIVEN, many, 0.0, shifting, 0.0) for shifting in (0.0, GIVEN)
+        PLAN.best((GIVEN,), 0, GIVEN, many, 0.0, shifting, 0.0) for shifting in (0.0, GIVEN)
     )
     assert OPTIONS[free].takes == 1
     assert dear == many

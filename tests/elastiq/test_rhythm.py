@@ -108,6 +108,8 @@ def test_gaps_are_as_long_as_drawn_ones(evenness, count):
     times = np.array([0.0, 0.01, 0.3, 1.0, 3.0, 10.0, 50.0])
     expected = [(drawn > time).mean() for time in times]
     assert gaps.later(times, 2.0, evenness, count) == pytest.approx(expected, abs=0.015)
+    passed = [np.minimum(drawn, time).mean() for time in times]
+    assert gaps.within(times, 2.0, evenness, count) == pytest.approx(passed, rel=0.08, abs=0.001)
 
 
 @pytest.mark.parametrize("evenness", [0.02, 0.1, 0.5, 1.0, 3.0])

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from elastiq.desk import Desk
+from elastiq.dispatcher import Dispatcher
 from elastiq.errors import DeadlineMissed
+from elastiq.line import LOOK_AHEAD
+from elastiq.policies import Decision
 from elastiq.sessions import Sessions
 
 
@@ -62,6 +65,35 @@ def test_a_choice_looks_at_those_behind_who_still_wait(make):
     clock.now += 0.5
     desk.serve_one()
     assert told == [[0.5, 2.5, None]]
+
+
+def test_a_choice_knows_how_many_wait_and_how_many_may(make):
+    """Of some it knows when they must be answered, and of the others that they are there."""
+    policy = Seeing()
+    points = [make.point("only", 0.5)]
+    dispatcher = Dispatcher(points, make.table({"only": 0.001}), policy, float, limit=30)
+    desk = Desk(dispatcher, make.execute(lambda *_: {}), limit=30)
+    for number in range(30):
+        desk.submit(request(number), 10.0)
+    desk.serve_one()
+    seen = policy.seen[-1]
+    assert (len(seen.slacks), seen.beyond, seen.limit) == (1 + LOOK_AHEAD, 29 - LOOK_AHEAD, 30)
+    while desk.waiting:
+        desk.serve_one()
+    assert policy.seen[-1].beyond == 0
+
+
+class Seeing:
+    """Puts down what it is shown."""
+
+    name = "seeing"
+
+    def __init__(self):
+        self.seen = []
+
+    def choose(self, options, situation):
+        self.seen.append(situation)
+        return Decision(0, "the only one")
 
 
 @pytest.mark.parametrize(("left", "runs"), [(0.0011, True), (0.0009, False)])

@@ -2,14 +2,14 @@
 
 from bisect import bisect_right
 from itertools import pairwise
-from math import exp
+from math import exp, inf
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from elastiq.cells import CELLS, ROW
-from elastiq.policies import Option, Situation, policy
+from elastiq.policies import Decision, Option, Situation, policy
 from elastiq.rhythm import AT_RANDOM
 from elastiq.values import last, steps
 from elastiq.worth import (
@@ -31,18 +31,33 @@ GIVEN = 5.0
 POINTS = ((0.8, 0.6), (1.0, 0.85), (1.4, 0.93), (2.5, 0.94))  # seconds, score
 
 
-def serve(options, chooser, pace, count=4000, evenness=1.0, soon=AT_RANDOM, believed=None):
+def serve(
+    options,
+    chooser,
+    pace,
+    count=4000,
+    evenness=1.0,
+    soon=AT_RANDOM,
+    believed=None,
+    given=GIVEN,
+    limit=inf,
+):
     """The mean score of all requests: first come, first served, and those who are taken for
     hopeless are refused. The chooser may believe that the options are others."""
     believed = believed or options
     gaps = np.random.default_rng(0).gamma(evenness, pace / evenness, count)
     arrivals = np.cumsum(gaps).tolist()
-    free, score, current, index = 0.0, 0.0, None, 0
+    free, score, current, index, sent = 0.0, 0.0, None, 0, count
     while index < count:
         now = max(free, arrivals[index])
         waiting = bisect_right(arrivals, now, index)
-        slacks = [arrival + GIVEN - now for arrival in arrivals[index : min(waiting, index + 17)]]
-        situation = Situation(0.0, tuple(slacks), current, pace, GIVEN, soon=soon)
+        if waiting > index + limit:  # who comes while so many wait is turned away
+            del arrivals[index + limit : waiting]
+            count, waiting = len(arrivals), index + limit
+        told = min(waiting, index + 17)
+        slacks = tuple(arrival + given - now for arrival in arrivals[index:told])
+        queue = {"beyond": waiting - told, "limit": limit}
+        situation = Situation(0.0, slacks, current, pace, given, soon=soon, **queue)
         decision = chooser.choose(believed, situation)
         chosen, option = decision.index, options[decision.index]
         if decision.refuses or believed[chosen].typical > slacks[0]:
@@ -52,7 +67,7 @@ def serve(options, chooser, pace, count=4000, evenness=1.0, soon=AT_RANDOM, beli
         answered = slacks[: option.takes]
         score += option.score * sum(option.typical <= slack for slack in answered)
         index += len(answered)
-    return score / count
+    return score / sent
 
 
 @pytest.mark.parametrize("pace", [1.0, 1.5, 3.0])
@@ -92,6 +107,25 @@ def test_who_knows_of_clumps_or_a_beat_does_better(make, evenness, soon, takes):
         for known in (soon, AT_RANDOM)
     )
     assert ours > blind
+
+
+@pytest.mark.parametrize("takes", [1, 4])
+@pytest.mark.parametrize("limit", [inf, 64])
+@pytest.mark.parametrize("given", [GIVEN, 6 * GIVEN, 20 * GIVEN])
+@pytest.mark.parametrize("pace", [0.7, 0.95, 1.2])
+def test_however_many_wait_it_keeps_up_with_the_best_point(make, given, limit, takes, pace):
+    """Where runs are short beside what requests are given, it is late that a queue is too long."""
+    singles = [(cost, score, 1) for cost, score in POINTS]
+    packs = [(0.7 * takes * cost, score, takes) for cost, score in POINTS]
+    options = make.options(*singles, *(packs if takes > 1 else ()))
+    queue = {"pace": 0.7 * pace if takes > 1 else pace, "given": given, "limit": limit}
+    fixed = [serve(options, _Always(place), **queue) for place in range(len(options))]
+    assert serve(options, policy("utility"), **queue) > max(fixed) - 0.015
+
+
+class _Always:
+    def __init__(self, index):
+        self.choose = lambda options, situation: Decision(index, "")
 
 
 def solve(*situation, **begin):

@@ -6,7 +6,8 @@ The bundle of the trained Perceiver, each of whose points is there for one reque
 four that wait. Requests have twice the p50 of the largest engine for one. Loads are multiples of
 what that engine can carry; arrivals are Poisson, gamma with gaps that deviate by 2, 4 and 8 times
 their mean, a recorded hour of real requests, and a step to four times the rate in the middle third,
-alone and beside programs that take half of the CPU.
+alone and beside programs that take half of the CPU. Where a `deadline` is told, requests have so
+many times that p50, and many wait at once.
 
 Some of these are sent for real, in turns, to all contenders; the grid is simulated from the latency
 table, through the same queue and policies. Where a simulation is held against a real replay, it is
@@ -79,11 +80,13 @@ class Kind:
     load: float
     cv: float = 1.0
     hog: float = 0.0
+    deadline: float = DEADLINE  # in times the p50 of the largest engine
 
     def __str__(self) -> str:
         spread = f" of CV {self.cv:g}" if self.name == "gamma" else ""
         hog = f", others take {self.hog:.0%}" if self.hog else ""
-        return f"{self.name}{spread} at {self.load:g}{hog}"
+        late = f", deadline {self.deadline:g}x" if self.deadline != DEADLINE else ""
+        return f"{self.name}{spread} at {self.load:g}{late}{hog}"
 
     def traffic(self, bundle: Bundle, seconds: float | None = None) -> Traffic:
         costliest = bundle.table.of(bundle.manifest.points[-1], load=0.0)
@@ -91,7 +94,7 @@ class Kind:
         return Traffic(
             self.name,
             rate,
-            DEADLINE * costliest.p50,
+            self.deadline * costliest.p50,
             seconds or REQUESTS / rate,
             hog=Hog(((0.0, self.hog),)),
             shape={"cv": self.cv} if self.name == "gamma" else {},
@@ -99,12 +102,22 @@ class Kind:
         )
 
 
-GRID = tuple(
-    Kind(name, load, cv, hog)
-    for hog in (0.0, HOG)
-    for load in LOADS
-    for name, cv in (("poisson", 1.0), *(("gamma", cv) for cv in SPREADS), ("trace", 1.0))
-) + tuple(Kind("step", load, hog=hog) for hog in (0.0, HOG) for load in (1.0, 2.0))
+LONG = tuple(
+    Kind(name, load, cv, deadline=deadline)
+    for deadline in (12.0, 48.0)
+    for load in (2.0, 4.0)
+    for name, cv in (("poisson", 1.0), ("gamma", 4.0), ("trace", 1.0), ("step", 1.0))
+)
+GRID = (
+    LONG
+    + tuple(
+        Kind(name, load, cv, hog)
+        for hog in (0.0, HOG)
+        for load in LOADS
+        for name, cv in (("poisson", 1.0), *(("gamma", cv) for cv in SPREADS), ("trace", 1.0))
+    )
+    + tuple(Kind("step", load, hog=hog) for hog in (0.0, HOG) for load in (1.0, 2.0))
+)
 REAL = (
     Kind("poisson", 0.5),
     Kind("poisson", 1.0),
@@ -114,6 +127,8 @@ REAL = (
     Kind("step", 1.0),
     Kind("step", 1.0, hog=HOG),
     Kind("trace", 1.0, hog=HOG),
+    Kind("poisson", 3.0, deadline=12.0),
+    Kind("trace", 2.0, deadline=12.0),
 )
 SMALL = {"model": "zoo.perceiver:model", "batches": (1, 4)}
 WIDE = {"model": "benchmarks.wide:model", "backends": ("onnxruntime",), "precisions": ("fp32",)}

@@ -51,7 +51,8 @@ class Choice(NamedTuple):
             f"correction {today.factor:.2f}x as long as measured, {_spell(today.added)} more; "
             f"{_spell(today.before)} pass before a run, {_spell(today.after)} after it",
             f"spread     p90 {today.likely:.1f}x and p99 {today.worst:.1f}x as far above the p50",
-            f"queue      {len(slacks) - 1} behind; time left {', '.join(map(_spell, slacks))}",
+            f"queue      {len(slacks) - 1 + self.situation.beyond} behind; "
+            f"time left {', '.join(map(_spell, slacks))}{' …' if self.situation.beyond else ''}",
             *(
                 f"{'>' if index == self.decision.index else ' '} {option.point:<{width}}"
                 f"  score {option.score:.3f}"
@@ -76,6 +77,7 @@ class Choice(NamedTuple):
             "load": self.load.as_dict() if isinstance(self.load, Load) else self.load,
             "today": self.today._asdict(),
             "slacks": list(self.situation.slacks),
+            "beyond": self.situation.beyond,
             "pace": self.situation.pace,
             "watts": self.situation.watts,
             "options": [

@@ -33,6 +33,8 @@ TURNS = 3  # of these in a step
 SILENCES = (0.0, 0.03, 0.1, 0.3, 1.0)  # since somebody came, as shares of the time that is given
 BETWEEN = (0.015, 0.06, 0.18, 0.6)  # these: from where on the next is nearer
 UNHEARD_OF = 1e-6  # how likely such a silence is: it says nothing
+MOST = 256  # requests that are looked at as one
+EVENEST = 64.0  # that so many come: more evenly is hardly more even
 ENOUGH = 1e-3  # of a right answer: values so near to each other will do
 
 LONGER = np.maximum(0.0, WAITS[:, None] - WAITS)
@@ -74,7 +76,7 @@ def together(options: tuple[Option, ...], given: float) -> int:
     come who must wait for what is chosen now.
     """
     each = sum(option.busy / option.takes for option in options) / len(options)
-    return 2 ** max(0, floor(log2(LONGEST / STATES * given / each)))
+    return 2 ** max(0, floor(log2(min(MOST, LONGEST / STATES * given / each))))
 
 
 def by_cell(states: np.ndarray) -> array[float]:
@@ -133,7 +135,7 @@ def steps(
     scores = np.array([option.score for option in options])
     earned = scores[:, None] * (CHANCES @ (done <= 1.0))
     # The wait of the next is what this one waited and took, less the time between their arrivals.
-    next_waits = _waits_after(many * rarity, many * evenness)
+    next_waits = _waits_after(many * rarity, min(EVENEST, many * evenness))
     yield
     ends = np.minimum(free * (STATES / LONGEST), STATES)
     near = np.maximum(0.0, 1.0 - np.abs(ends[..., None] - np.arange(STATES + 1)))

@@ -33,9 +33,12 @@ class Deadline:
     name = "deadline"
 
     def choose(self, options: tuple[Option, ...], situation: Situation) -> Decision:
-        queue = [(n, left) for n, left in enumerate(situation.slacks) if left is not None]
+        slacks, beyond, given = situation.slacks, situation.beyond, situation.given
+        queue = [(n, left) for n, left in enumerate(slacks) if left is not None]
         if not queue:
             return Decision(_best(options, range(len(options))), "the most accurate: no deadline")
+        if beyond and given is not None:  # who came last has all of the usual time left
+            queue.append((len(slacks) - 1 + beyond, given))
         # Slower than requests arrive, today's slack would be taken from those yet to come.
         pace = inf if situation.pace is None else situation.pace
         current = len(options) if situation.current is None else situation.current
@@ -51,7 +54,7 @@ class Deadline:
             if fitting:
                 best = _best(options, fitting)
                 return Decision(best, f"the most accurate that {sure} fits {_spell(queue, pace)}")
-        waiting = len(situation.slacks)
+        waiting = len(slacks) + beyond
         fastest = min(
             range(len(options)),
             key=lambda index: options[index].typical / min(options[index].takes, waiting),

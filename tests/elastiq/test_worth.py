@@ -11,7 +11,7 @@ import pytest
 from elastiq.cells import CELLS, ROW
 from elastiq.policies import Decision, Option, Situation, policy
 from elastiq.rhythm import AT_RANDOM
-from elastiq.values import last, steps
+from elastiq.values import HORIZON, last, steps, together
 from elastiq.worth import (
     ALIKE,
     FORESIGHT,
@@ -145,6 +145,20 @@ def test_a_longer_wait_is_never_worth_more(make, takes):
         values = solve(options, GIVEN, rarity, 0.0)
         for row in (*rows(values.waiting), *rows(values.alone(0.0))):
             assert all(later <= earlier + 1e-9 for earlier, later in pairwise(row.tolist()))
+
+
+@pytest.mark.parametrize("takes", [1, 4])
+@pytest.mark.parametrize("soon", [AT_RANDOM - 0.3, AT_RANDOM, AT_RANDOM + 0.3])
+@pytest.mark.parametrize("given", [GIVEN, 100 * GIVEN, 10**4 * GIVEN, 10**8 * GIVEN])
+def test_no_deadline_is_too_long(make, given, soon, takes):
+    """Nobody earns more than the best score, for as many as matter; and nobody earns nothing."""
+    options = make.options((1.0, 0.6, takes), (2.0, 0.9))
+    for pace in (0.5, 2.5):
+        values = solve(options, given, pace / given, 0.1, soon)
+        many = together(options, given)
+        for cells in (values.waiting, values.alone(0.0), values.alone(1.0)):
+            assert rows(cells).min() >= 0.0 and rows(cells).max() <= 0.9 * many / (1.0 - HORIZON)
+        assert 0.1 < values.each < 0.9 + 1e-6
 
 
 @pytest.mark.parametrize("takes", [1, 4])

@@ -53,6 +53,13 @@ def test_everybody_in_the_queue_must_make_it(make):
     assert pick(options, [None, 2]) == 0
 
 
+def test_those_who_wait_beyond_the_queue_that_is_told_must_be_in_time_too(make):
+    options = make.options((1, 0.5), (2, 0.7), (4, 0.9))
+    queue = 0.0, (40.0, 40.0), None, None, 40.0
+    for beyond, place in ((0, 2), (8, 2), (9, 1), (18, 1), (19, 0)):
+        assert deadline.choose(options, Situation(*queue, beyond=beyond)).index == place
+
+
 def test_what_passes_after_a_run_is_waited_for_by_those_behind(make):
     options = tuple(o._replace(after=0.5) for o in make.options((1, 0.5), (2, 0.7)))
     assert pick(options, [2]) == 1

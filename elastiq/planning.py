@@ -9,8 +9,9 @@ from math import inf
 
 from elastiq.cells import CELLS, GIVEN, LEFT_ROW, LEFTS, ROW
 from elastiq.policies import Option
+from elastiq.runs import CHANCES
 from elastiq.successor import Successor
-from elastiq.values import CHANCES, Values
+from elastiq.values import Values
 
 TYPICAL = float(CHANCES[0])
 LIKELY = float(CHANCES[0] + CHANCES[1])

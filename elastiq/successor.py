@@ -8,12 +8,13 @@ how likely others have come meanwhile.
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from elastiq.cells import CELLS, GIVEN, LEFT_ROW, packed
+from elastiq.process import HORIZON
+from elastiq.runs import CHANCES, Runs
 
 LEFT = np.arange(LEFT_ROW) / GIVEN
 
@@ -25,49 +26,40 @@ class Successor(NamedTuple):
     begun: array[float]  # what it is worth to begin with it
 
 
-@dataclass(frozen=True)
-class Runs:
-    """Of each point; times are shares of the time that requests are given."""
+def successor(
+    runs: Runs, stay: float, alone: np.ndarray, silence: float, gained: float
+) -> Successor:
+    """Who waits alone behind a run.
 
-    chances: np.ndarray  # of each length
-    lengths: np.ndarray  # by point, and by how likely they are
-    pauses: np.ndarray  # after them, by point
-    shift: float  # what a change of points costs
-    stay: float  # what it must be worth more
-    scores: np.ndarray
+    A change of points must be worth more by `stay`, `alone` is what follows a run of each point
+    where nobody had come for such a silence before, by how long that is ago, and `gained` is by how
+    much values rise with each request that is looked at.
+    """
+    begun = HORIZON * (_begun(runs, stay, alone, silence) - gained)
+    return Successor(packed(_leaving(runs, begun)), packed(begun))
 
-    def successor(
-        self, alone: np.ndarray, silence: float, gained: float, horizon: float
-    ) -> Successor:
-        """Who waits alone behind a run.
 
-        `alone` is what follows a run of each point where nobody had come for such a silence before,
-        by how long that is ago; `gained` is by how much values rise with each request that is
-        looked at, and `horizon` what a request counts beside the one before.
-        """
-        begun = horizon * (self._begun(alone, silence) - gained)
-        return Successor(packed(self._leaving(begun)), packed(begun))
+def _begun(runs: Runs, stay: float, alone: np.ndarray, silence: float) -> np.ndarray:
+    """By the point that ran last, and by what is left."""
+    ago = np.maximum(0.0, 1.0 - LEFT - silence)
+    points = np.arange(len(runs.scores))[:, None, None]
+    ways = []
+    for shift in (0.0, runs.shift):
+        took = runs.lengths[..., None] + shift
+        follows = alone[points, _cells(ago + took + runs.pauses[:, None, None])]
+        worth = runs.scores[:, None, None] * (took <= LEFT) + follows
+        ways.append(CHANCES @ worth)
+    same, other = ways
+    refused = alone[:, _cells(ago)]
+    return np.maximum(np.maximum(same, refused), other.max(0) - stay)
 
-    def _begun(self, alone: np.ndarray, silence: float) -> np.ndarray:
-        """By the point that ran last, and by what is left."""
-        ago = np.maximum(0.0, 1.0 - LEFT - silence)
-        points = np.arange(len(self.scores))[:, None, None]
-        ways = []
-        for shift in (0.0, self.shift):
-            took = self.lengths[..., None] + shift
-            follows = alone[points, _cells(ago + took + self.pauses[:, None, None])]
-            worth = self.scores[:, None, None] * (took <= LEFT) + follows
-            ways.append(self.chances @ worth)
-        same, other = ways
-        refused = alone[:, _cells(ago)]
-        return np.maximum(np.maximum(same, refused), other.max(0) - self.stay)
 
-    def _leaving(self, begun: np.ndarray) -> np.ndarray:
-        """By the point that runs, and by what is left at its beginning."""
-        ends = np.round((self.lengths + self.pauses[:, None]) * GIVEN).astype(int)
-        left = np.maximum(0, np.arange(LEFT_ROW) - ends[..., None])
-        points = np.arange(len(self.scores))[:, None, None]
-        return self.chances @ begun[points, left]
+def _leaving(runs: Runs, begun: np.ndarray) -> np.ndarray:
+    """By the point that runs, and by what is left at its beginning."""
+    ends = np.round((runs.lengths + runs.pauses[:, None]) * GIVEN).astype(int)
+    left = np.maximum(0, np.arange(LEFT_ROW) - ends[..., None])
+    points = np.arange(len(runs.scores))[:, None, None]
+    return CHANCES @ begun[points, left]
 
 
 def _cells(times: np.ndarray) -> np.ndarray:

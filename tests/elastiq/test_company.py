@@ -7,7 +7,7 @@ import pytest
 
 from elastiq.cells import STATES, WAITS
 from elastiq.company import Company
-from elastiq.values import _waits_after
+from elastiq.process import Arrivals
 
 DRAWN = 40_000
 ROUSED = 0.05
@@ -50,7 +50,7 @@ def test_one_at_a_time_is_the_least_of_many(rarity, evenness):
     """The way that counts several comes to the same where it counts one."""
     company = Company(1, WAITS, rarity, evenness)
     np.testing.assert_array_equal(company.size, 1.0)
-    np.testing.assert_allclose(company.leaves(WAITS), _waits_after(rarity, evenness), atol=1e-9)
+    np.testing.assert_allclose(company.leaves(WAITS), Arrivals(rarity, evenness).after(), atol=1e-9)
 
 
 @EVENNESSES
@@ -59,7 +59,7 @@ def test_no_gap_is_too_short_to_count(rarity, evenness):
     """However far apart the states are: else all queues would seem to grow for ever."""
     gaps = drawn(rarity, evenness, 1)[:, 0]
     left = [np.maximum(0.0, wait - gaps).mean() for wait in WAITS]
-    np.testing.assert_allclose(_waits_after(rarity, evenness) @ WAITS, left, atol=0.005)
+    np.testing.assert_allclose(Arrivals(rarity, evenness).after() @ WAITS, left, atol=0.005)
 
 
 @EVENNESSES

@@ -4,12 +4,10 @@ import json
 import math
 import time
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elastiq.correction import COLDER, Correction
 from elastiq.dispatcher import (
     FAR,
     FAR_IN_A_ROW,
@@ -17,17 +15,15 @@ from elastiq.dispatcher import (
     OVERDUE,
     RENEWED,
     REST,
-    RUNS,
     UNHEARD,
     Dispatcher,
 )
 from elastiq.errors import ElastiqError
-from elastiq.latency import Latency, LatencyTable, Row
+from elastiq.latency import LatencyTable
 from elastiq.load import Load
 from elastiq.policies import policy
 from elastiq.records import Route
 from elastiq.rhythm import Rhythm
-from elastiq.simulation import quantile
 
 
 def test_a_point_costs_what_its_stages_cost(make):
@@ -138,144 +134,6 @@ def test_who_comes_in_a_row_waits_for_a_plan_only_if_arrivals_changed_much(
     assert (later.situation.pace != choice.situation.pace) == replans
 
 
-def test_it_learns_that_everything_is_slower_today(make):
-    clock = make.clock(step=0.0)
-    dispatcher = make.dispatcher(clock=clock)
-    assert dispatcher.decide([0.006]).point == "large"
-    for _ in range(200):
-        choice = dispatcher.decide([0.006])
-        dispatcher.learn(choice, 2.0 * {"small": 0.001, "large": 0.004}[choice.point])
-        clock.now += REST / 2  # no pause, and now and then a new look
-    choice = dispatcher.decide([0.006])
-    assert choice.point == "small"
-    assert choice.option.typical == pytest.approx(0.002, rel=0.05)
-
-
-def test_it_learns_that_one_point_alone_takes_longer_than_measured(make):
-    clock, runs = make.clock(step=0.0), {"small": 0.001, "middle": 0.002, "large": 0.004}
-    dispatcher = make.dispatcher(runs, clock=clock)
-    for turn in range(1500):
-        choice = dispatcher.decide([{0: 0.0015, 1: 0.003, 2: 0.01}[turn // 5 % 3]])
-        took = runs[choice.point] * (1.25 if choice.point == "middle" else 1.0)
-        clock.now += REST / 2
-        dispatcher.learn(choice, took)
-    found = {option.point: option.typical for option in dispatcher.decide([0.01]).options}
-    assert found["middle"] == pytest.approx(0.0025, rel=0.06)
-    assert found == pytest.approx(runs | {"middle": 0.0025}, rel=0.15)  # all is known in steps
-
-
-def test_it_learns_how_widely_runs_spread_today(make):
-    dispatcher = make.dispatcher([("only", 0.001)])
-    before = dispatcher.decide().option
-    for turn in range(300):
-        dispatcher.learn(dispatcher.decide(), 0.003 if turn % 5 == 0 else 0.001)
-    after = dispatcher.decide().option
-    assert after.typical == pytest.approx(before.typical, rel=0.05)
-    assert after.worst > 2.0 * before.worst
-    assert after.typical < after.mean < after.likely < after.worst
-
-
-def test_runs_as_the_table_has_them_teach_it_nothing(make):
-    """Of which a few take very long: these must not pass for many that are longer than usual."""
-    clock = make.clock(step=0.0)
-    measured = Latency(0.001, 0.0013, 0.004, 0.00117, 0.001, 200, True)
-    table = LatencyTable("test device", True, {}, (Row("only", 0.0, measured),))
-    points, found = [make.point("only", 0.9)], []
-    dispatcher = Dispatcher(points, table, policy("deadline"), lambda: 0.0, clock=clock)
-    for luck in np.random.default_rng(0).random(4000):
-        choice, took = dispatcher.decide(), quantile(measured, luck)
-        clock.now += took
-        dispatcher.learn(choice, took)
-        found.append(choice.option[2:6])
-    typical, likely, worst, mean = np.mean(found, axis=0)
-    assert typical == pytest.approx(measured.p50, rel=0.2)
-    assert likely == pytest.approx(measured.p90, rel=0.2)
-    assert worst == pytest.approx(measured.p99, rel=0.3)
-    assert mean == pytest.approx(measured.mean, rel=0.2)
-
-
-def test_a_point_that_takes_no_time_by_the_table_is_learnt_from_too(make):
-    dispatcher = make.dispatcher([("free", 0.0), ("small", 0.001)])
-    for turn in range(100):
-        dispatcher.learn(dispatcher.decide([(0.0005, 1.0)[turn % 2]]), 0.01 * (turn % 7))
-    assert dispatcher.decide([1.0]).option.worst < 1.0
-
-
-def test_what_passes_after_a_run_delays_the_next_and_not_its_own_answer(make):
-    dispatcher = make.dispatcher([("only", 0.004)])
-    for _ in range(100):
-        dispatcher.learn(dispatcher.decide(), 0.004, before=0.002, between=0.003)
-    option = dispatcher.decide().option
-    assert option.typical == pytest.approx(0.006, abs=0.0005)  # it is known in steps
-    assert option.after == pytest.approx(0.003, abs=0.0005)
-
-
-def test_it_tells_the_policy_what_one_waits_who_finds_nobody_at_work(make):
-    dispatcher = make.dispatcher([("only", 0.004)])
-    assert dispatcher.decide().situation.rousing == 0.0
-    for _ in range(100):
-        dispatcher.learn(dispatcher.decide(), 0.004, roused=0.002)
-    assert dispatcher.decide().situation.rousing == pytest.approx(0.002, rel=0.2)
-
-
-def test_it_learns_what_a_shift_costs_and_what_a_pause_costs(make):
-    """Runs in steady state take what the table says; the first of a kind takes more."""
-    clock = make.clock(step=0.0)
-    small, large = 0.001, 0.004
-    dispatcher = make.dispatcher([("small", small), ("large", large)], clock=clock)
-    slacks, last, shift, wake = ([0.0015], [1.0]), None, 0.0004, 0.0008
-    for turn in range(400):
-        paused = turn % 8 == 0
-        clock.now += 1.0 if paused else 1e-5
-        choice = dispatcher.decide(slacks[turn // 4 % 2])
-        took = {"small": small, "large": large}[choice.point]
-        extra = wake if paused else shift if choice.point != last else 0.0
-        last = choice.point
-        dispatcher.learn(choice, took + extra)
-    clock.now += 1e-5 + RENEWED
-    dispatcher.learn(dispatcher.decide([1.0]), large)  # no pause lies before the next
-    choice = dispatcher.decide([1.0])
-    stays, moves = choice.situation.starting(1), choice.situation.starting(0)
-    assert stays == 0.0
-    assert moves == pytest.approx(shift, rel=0.25)
-    assert choice.predicted == pytest.approx(large, rel=0.05)
-    clock.now += 1.0
-    assert dispatcher.decide([1.0]).situation.waking == pytest.approx(wake, rel=0.25)
-    assert "more to start" in "\n".join(dispatcher.decide([1.0]).lines())
-
-
-def test_after_a_rest_a_change_costs_hardly_more_and_what_it_costs_is_told_as_well(make):
-    clock = make.clock(step=0.0)
-    dispatcher = make.dispatcher([("small", 0.001), ("large", 0.004)], clock=clock)
-    for _ in range(100):
-        clock.now += 1.0
-        dispatcher.learn(dispatcher.decide([1.0]), 0.004 + 0.0008)
-    dispatcher._known = dispatcher._known._replace(shifting=0.0004)
-    dispatcher._renewed = clock.now + 1e3
-    soon = dispatcher.decide([1.0]).situation
-    clock.now += 1.0
-    late = dispatcher.decide([1.0]).situation
-    assert (soon.shifting, late.shifting) == (0.0004, pytest.approx(COLDER * 0.0004))
-    assert soon.changing == late.changing == 0.0004
-
-
-def test_where_runs_are_short_it_learns_from_the_latest_before_each_look(make):
-    clock = make.clock(step=0.0)
-    dispatcher = make.dispatcher([("only", 0.001)], clock=clock)
-    for took in [0.001] * 50 + [0.002] * RUNS:
-        dispatcher.learn(dispatcher.decide(), took)
-    clock.now += RENEWED * 1.1
-    dispatcher.look(UNHEARD)
-    soon = dispatcher.decide().option.typical
-    assert 0.001 < soon < 0.002
-    for _ in range(50):
-        dispatcher.learn(dispatcher.decide(), 0.002)
-    assert dispatcher.decide().option.typical == soon  # it has not looked yet
-    clock.now += RENEWED * 1.1
-    dispatcher.look(UNHEARD)
-    assert soon < dispatcher.decide().option.typical <= 0.002
-
-
 def test_choosing_binds_to_nothing_and_running_does(make):
     dispatcher = make.dispatcher([("small", 0.001), ("large", 0.002)])
     dispatcher.learn(dispatcher.decide([0.0012]), 0.001)
@@ -308,19 +166,6 @@ def test_what_cannot_work_fails_at_once(make):
         Dispatcher([], table, policy("deadline"), lambda: 0.0)
     with pytest.raises(ElastiqError, match="no point is called 'b'"):
         Dispatcher(points, table, policy("fixed", point="b"), lambda: 0.0)
-
-
-def test_the_correction_can_be_given(make):
-    correction = Correction(0.001)
-    correction.factor = 3.0
-    dispatcher = Dispatcher(
-        [make.point("a", 0.5)],
-        make.table({"a": 0.001}),
-        policy("deadline"),
-        lambda: 0.0,
-        correction,
-    )
-    assert dispatcher.decide([None]).predicted == pytest.approx(0.003)
 
 
 def test_a_point_that_is_offered_later_is_chosen_from_then_on(make):

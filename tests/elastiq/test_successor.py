@@ -7,7 +7,8 @@ import pytest
 
 from elastiq.cells import GIVEN, LEFT_ROW, unpacked
 from elastiq.policies import Situation, policy
-from elastiq.values import HORIZON, SILENCES, last, steps
+from elastiq.process import HORIZON
+from elastiq.values import SILENCES, last, steps
 
 TIME = 10.0  # that is given
 RARELY = 8.0  # times that, between two

@@ -8,24 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from elastiq.atlas import ALIKE, OFTEN_APART, RARE_APART
 from elastiq.cells import CELLS, ROW
 from elastiq.policies import Decision, Option, Situation, policy
+from elastiq.process import HORIZON
 from elastiq.rhythm import AT_RANDOM
-from elastiq.values import HORIZON, last, steps, together
-from elastiq.worth import (
-    ALIKE,
-    FORESIGHT,
-    KEPT,
-    OFTEN_APART,
-    RARE_APART,
-    REGION,
-    SOON_STEP,
-    STEP,
-    WANTED,
-    Key,
-    Worth,
-    _Atlas,
-)
+from elastiq.values import last, steps, together
+from elastiq.worth import FORESIGHT, SOON_STEP, STEP, WANTED, Worth
 
 GIVEN = 5.0
 POINTS = ((0.8, 0.6), (1.0, 0.85), (1.4, 0.93), (2.5, 0.94))  # seconds, score
@@ -294,33 +283,6 @@ def test_what_may_come_is_thought_of_before(make):
     for pace in np.geomspace(1e-3, 100.0, 50).tolist():
         assert worth(options, GIVEN, pace, 0.0)[1] <= FORESIGHT // 2 * RARE_APART
     assert 1 < found < 10
-
-
-def test_of_what_was_found_the_oldest_makes_room(make):
-    atlas, values = _Atlas(), solve(make.options((1.0, 0.6), (2.0, 0.9)), GIVEN, 1.0, 0.0)
-    keys = [Key((0.6, 0.9), (1, 1), 0, 0, rare, 0, 0, 0) for rare in range(KEPT + 3)]
-    for key in keys:
-        atlas.keep(key, values)
-        atlas.keep(key, values)
-    away = [atlas.nearest(key)[1] // RARE_APART for key in keys]
-    assert away == [3, 2, 1, *[0] * KEPT]
-
-
-def test_what_lies_beside_the_last_is_not_looked_for_among_all(make, monkeypatch):
-    atlas, values = _Atlas(), solve(make.options((1.0, 0.6), (2.0, 0.9)), GIVEN, 1.0, 0.0)
-    here, beside, far = (Key((0.6, 0.9), (1, 1), 0, 0, rare, 0, 0, 0) for rare in (0, REGION, 40))
-    atlas.keep(here, values)
-    away = RARE_APART * REGION
-    assert away <= ALIKE and atlas.close(beside) == (here, away)
-    asked, nearest = [], atlas.nearest
-    monkeypatch.setattr(atlas, "nearest", lambda key: asked.append(key) or nearest(key))
-    assert atlas.close(beside) == (here, away)
-    assert not asked
-    assert atlas.close(far) == (here, RARE_APART * 40)
-    assert asked == [far]
-    for rare in range(100, 100 + KEPT):  # the first made room
-        atlas.keep(here._replace(rare=rare), values)
-    assert atlas.close(beside)[0] == here._replace(rare=100)
 
 
 def test_other_scores_are_another_situation_and_other_points_quite_another(make):

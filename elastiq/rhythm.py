@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import exp, inf
 from typing import NamedTuple
 
-OVER = 16  # arrivals that the pace is averaged over, or all since it changed
+OVER = 16  # arrivals that the pace is averaged over at least, or all since it changed
 GIVEN_OVER = 64  # that the time given is: some come late, and others do not for that
 PAUSE = 12.0  # times the pace: what a longer gap counts as, so that a burst is still known
 # for one after a silence. Simulations of uneven arrivals lose by less and by more
@@ -14,6 +14,8 @@ LEAST_GAP = 1e-5  # seconds, so that a pace of nothing can recover
 SOON = 0.5  # of the pace: a shorter gap is a short one
 SOON_OVER = 64  # arrivals that their share is averaged over
 AT_RANDOM = 1.0 - exp(-SOON)  # what it is where nobody knows of anybody else
+MOST_SOON = 0.99  # that is told apart
+UNEVEN = 4 / 3  # the power of its odds that tells how much longer it takes to know the pace
 LEAST_SOON = 0.05  # to a beat, too, a request may be held up, and come right before the next
 RUSH = 0.0005  # so unlikely a row of short gaps is the pace of another time
 
@@ -66,7 +68,7 @@ class Listener:
 
     def until_news(self, now: float) -> float | None:
         """How many seconds later that will be quite another one; None if it stays as it is."""
-        if self._pace is None or (silence := self.silence(now)) >= PAUSE * self._pace:
+        if self._pace is None or (silence := self.silence(now)) >= self._longest(self._pace):
             return None
         return max(LEAST_SILENCE, silence)
 
@@ -91,7 +93,7 @@ class Listener:
             self._row = Row()
             return
         self._pace = self._followed(self._pace, gap)
-        self._over = min(OVER, self._over + 1)
+        self._over = min(self._most(), self._over + 1)
 
     def _chance(self) -> float:
         """How likely a gap is short: of those that are more even than at random, it is known late
@@ -99,6 +101,21 @@ class Listener:
         return max(LEAST_SOON, self._soon * min(1.0, self._soon / AT_RANDOM))
 
     def _followed(self, pace: float, gap: float) -> float:
-        """What becomes of it by such a gap. One long pause says little of what comes in a burst."""
-        longest = PAUSE * pace + LEAST_GAP
-        return pace + (min(gap, longest) - pace) / min(OVER, self._over + 1)
+        """What becomes of it by such a gap."""
+        gap = min(gap, self._longest(pace) + LEAST_GAP)
+        return pace + (gap - pace) / min(self._most(), self._over + 1)
+
+    def _most(self) -> int:
+        """Arrivals that the pace is averaged over. One clump says little of the next, so there they
+        are more; but only as many as come in the time that one is given, for who came before that
+        is gone."""
+        pace, soon = max(LEAST_GAP, self._pace or inf), min(MOST_SOON, self._soon)
+        if self._given is None or OVER * pace >= self._given:
+            return OVER
+        odds = soon / (1.0 - soon) * (1.0 - AT_RANDOM) / AT_RANDOM
+        return max(OVER, int(min(self._given / pace, OVER * odds**UNEVEN)))
+
+    def _longest(self, pace: float) -> float:
+        """What a gap counts as at most. One long pause says little of what comes in a burst, unless
+        somebody may wait for as long."""
+        return max(PAUSE * pace, self._given or 0.0)

@@ -19,7 +19,8 @@ from elastiq.worth import Worth
 LONGEST_GIVEN = 1e6  # seconds
 GIVEN_STEP = 0.2  # of the logarithm of the time given: such times are alike
 PLANS = 256  # kept
-CLUMPS = 0.45  # of gaps are short: where so many are, those who come are soon gone again
+CLUMPS = 0.45  # of gaps are short: where so many are, most of those who wait came at once,
+AT_ONCE = 2.2  # and the first of them so many times as long ago
 WORDS = "worth most to all: {:.1f} ms left, {} behind, one arriving every {:.2f} ms"
 LATE = "the fastest: none is in time within {:.1f} ms"
 GIVEN_UP = "refused: too unlikely in {:.1f} ms, and {} behind have better chances"
@@ -85,8 +86,9 @@ class Utility:
             options = self._promised(options, step)
         given = min(LONGEST_GIVEN, max(SHORTEST, given))
         room = given
-        if pace is not None and soon < CLUMPS:  # whoever comes while as many wait as may is lost:
-            room = min(given, max(SHORTEST, limit * pace))  # nobody should wait for longer
+        if pace is not None:  # whoever comes while as many wait as may is lost: who waited for so
+            long = limit * max(SHORTEST, pace)  # long should be gone
+            room = min(given, long if soon < CLUMPS else AT_ONCE * long)
         asked = options, pace, soon, room, changing, rousing
         if (
             (plan := self._latest) is None

@@ -239,7 +239,7 @@ def test_a_worker_wakes_in_a_silence_while_there_is_news_of_it(make, monkeypatch
 
     for _ in range(2):
         clock.now += 0.01
-        desk.submit(request(0), deadline=1.0)
+        desk.submit(request(0), deadline=0.05)
         assert desk.serve_one()
     monkeypatch.setattr(desk._line, "wait", wait)
     assert not desk.serve_one()

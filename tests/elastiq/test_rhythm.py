@@ -50,6 +50,12 @@ def test_a_night_without_requests_is_soon_forgotten():
     assert rhythm.soon == pytest.approx(AT_RANDOM, abs=0.2)
 
 
+@pytest.mark.parametrize("evenness", [1.0, 1 / 4, 1 / 16])
+def test_where_one_may_wait_for_long_clumps_hide_the_pace_no_more(evenness):
+    paces = [heard(arrivals(evenness, seed=seed), deadline=1.0).pace for seed in range(40)]
+    assert np.quantile(np.abs(np.log(np.array(paces) / 0.01)), 0.8) < 0.4
+
+
 @pytest.mark.parametrize(("before", "gaps"), [(0.02 * np.arange(100), 3), (arrivals(1.0), 12)])
 def test_a_rush_is_heard_within_a_few_gaps(before, gaps):
     rush = before[-1] + heard(before).pace / 4 * np.arange(1, gaps + 1)

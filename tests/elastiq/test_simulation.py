@@ -92,6 +92,17 @@ def test_under_a_burst_choosing_beats_every_fixed_point(points):
     assert ours.requests == len(moments) == ours.in_time + ours.late + ours.refused
 
 
+def test_in_clumps_choosing_beats_every_fixed_point_however_long_the_deadline(points):
+    """Of those who come at once, sixteen say nothing of how many come while one may wait."""
+    ahead = []
+    for seed in range(4):
+        made = scene(gamma(175.0, 11.0, seed, cv=4.0), 0.2, IDLE, seed=seed)
+        fixed = [report(points, steady(), made, "fixed", point=name) for name in COSTS]
+        best = max(r.effective_accuracy for r in fixed)
+        ahead.append(report(points, steady(), made).effective_accuracy - best)
+    assert sum(ahead) > 0.0
+
+
 def test_requests_are_answered_together_where_a_point_takes_several(make):
     points = [make.point("one", 0.9), make.point("four", 0.8, takes=4)]
     table = make.table({"one": 0.004, "four": 0.004})

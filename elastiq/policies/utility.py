@@ -85,10 +85,10 @@ class Utility:
         if self._promise is not None and (step := self._promise.step):
             options = self._promised(options, step)
         given = min(LONGEST_GIVEN, max(SHORTEST, given))
-        room = given
-        if pace is not None:  # whoever comes while as many wait as may is lost: who waited for so
-            long = limit * max(SHORTEST, pace)  # long should be gone
-            room = min(given, long if soon < CLUMPS else AT_ONCE * long)
+        # Whoever comes while as many wait as may is lost: nobody should wait for much longer than
+        # so many take to come.
+        full = inf if pace is None else limit * max(SHORTEST, pace)
+        room = min(given, full if soon < CLUMPS else AT_ONCE * full)
         asked = options, pace, soon, room, changing, rousing
         if (
             (plan := self._latest) is None

@@ -10,6 +10,7 @@ export ELASTIQ_STORE ?= $(CURDIR)/$(DEMO)/store
 .PHONY: demo test arm64 lint bench wheel clean
 
 demo: $(VENV)/.demo
+	mkdir -p $(DEMO)
 	$(BIN)/elastiq build zoo.perceiver:model -t cpu-x86 -o $(DEMO)/perceiver.elastiq
 	$(BIN)/elastiq check $(DEMO)/perceiver.elastiq
 	$(BIN)/elastiq replay $(DEMO)/perceiver.elastiq --seconds 4 --deadline-ms 10 -o $(DEMO)/burst.json
@@ -35,7 +36,6 @@ wheel: $(VENV)/.dev
 $(VENV)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[compile,openvino,zoo]'
-	mkdir -p $(DEMO)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo

@@ -4,11 +4,11 @@
 
 The points of the dispatcher's benchmark, in scenes that are cut into slots of an 18th of the time
 that requests have: requests come at the beginning of one, with independent gaps between them, and
-runs take as many slots as come nearest to their p50 (half of them), p90 (40 in a hundred) or p99;
-or, where they are even, all to their mean. For such scenes it is known exactly what the best of all
-policies earns that serves in order of arrival and knows all but the future: how long runs may take,
-and by what law requests come (`benchmarks/optimum.py`). `utility` knows of that law only what it
-has heard. The bound knows when all will come.
+runs take as many slots as come nearest to their p50 (half of them), to what those up to the p90
+take on average, or those beyond it; or, where they are even, all to their mean. For such scenes it
+is known exactly what the best of all policies earns that serves in order of arrival and knows all
+but the future: how long runs may take, and by what law requests come (`benchmarks/optimum.py`).
+`utility` knows of that law only what it has heard. The bound knows when all will come.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,12 +33,16 @@ from elastiq.outcomes import summarize
 from elastiq.policies import policy
 from elastiq.records import PointRecord
 from elastiq.rehearsal import Beside
-from elastiq.simulation import Scene, simulate
+from elastiq.runs import CHANCES, LIKELY_MEAN, WORST_MEAN
+from elastiq.simulation import Scene, quantile, simulate
 
 REQUESTS = 40_000
 GIVEN = 18  # slots
-SLOT = 2.0**-10  # in seconds, so that no sum of some is rounded
-LUCK = {0.5: 0.5, 0.9: 0.4, 0.99: 0.1}  # how likely a run is longer than all but so few
+SLOT = 2.0**-10  # in seconds
+# Whose run is longer than this share of all gets the mean of those up to the p50, between that and
+# the p90, or beyond it.
+LUCK = 0.5, 1.0 - 0.5 * 0.2**LIKELY_MEAN, 1.0 - 0.1 * 0.1**WORST_MEAN
+ON_TIME = SLOT / 1024  # so that no sum of slots is late by what is lost in rounding
 
 
 class Kind(NamedTuple):
@@ -84,9 +89,10 @@ def play(path: Path, kind: Kind) -> Earned:
     gaps = Gaps.of(table.of(points[-1], 0.0).mean / SLOT / kind.load, kind.cv)
     random = np.random.default_rng(0)
     slots = np.cumsum(gaps.draw(REQUESTS, random))
-    luck = random.choice(list(LUCK), (REQUESTS, 2), p=list(LUCK.values()))
+    luck = random.choice(LUCK, (REQUESTS, 2), p=CHANCES)
     choices = [_choice(point, table.of(point, 0.0)) for point in points]
-    scene = Scene(slots * SLOT, GIVEN * SLOT, Hog(), luck, Beside(handing=0.0, after=0.0))
+    deadline = GIVEN * SLOT + ON_TIME
+    scene = Scene(slots * SLOT, deadline, Hog(), luck, Beside(handing=0.0, after=0.0))
     return Earned(
         summarize(OURS, simulate(points, table, policy(OURS), scene)).effective_accuracy,
         optimum(choices, GIVEN, gaps),
@@ -102,17 +108,27 @@ def in_slots(points: tuple[PointRecord, ...], table: LatencyTable, kind: Kind) -
 
 
 def _cost(measured: Latency, slot: float, kind: Kind) -> Latency:
-    times = (measured.mean,) * 3 if kind.even else (measured.p50, measured.p90, measured.p99)
-    slots = [SLOT * max(1, round(time / slot)) for time in times]
-    mean = sum(time * share for time, share in zip(slots, LUCK.values(), strict=True))
-    return Latency(*slots, mean, slots[0], measured.samples, measured.stable)
+    """One by whose law runs of each luck take whole slots."""
+    typical = likely = worst = _whole(measured.mean, slot)
+    if not kind.even:
+        means = [quantile(measured, share) for share in LUCK]
+        typical, middle, longest = (_whole(mean, slot) for mean in means)
+        likely = typical + (middle - typical) / LIKELY_MEAN
+        longest = max(longest, SLOT * ceil(likely / SLOT))
+        worst = likely + (longest - likely) / WORST_MEAN
+    cost = Latency(typical, likely, worst, typical, typical, measured.samples, measured.stable)
+    return replace(cost, mean=float(CHANCES @ [quantile(cost, share) for share in LUCK]))
+
+
+def _whole(seconds: float, slot: float) -> float:
+    return SLOT * max(1, round(seconds / slot))
 
 
 def _choice(point: PointRecord, cost: Latency) -> Choice:
     runs: dict[int, float] = {}
-    for time, share in zip((cost.p50, cost.p90, cost.p99), LUCK.values(), strict=True):
-        slots = round(time / SLOT)
-        runs[slots] = runs.get(slots, 0.0) + share
+    for share, chance in zip(LUCK, CHANCES.tolist(), strict=True):
+        slots = round(quantile(cost, share) / SLOT)
+        runs[slots] = runs.get(slots, 0.0) + chance
     return Choice(point.score, point.takes, runs)
 
 

@@ -8,8 +8,9 @@ import pytest
 
 import elastiq
 from benchmarks import foresight
-from benchmarks.foresight import GIVEN, SLOT, Kind, in_slots, play
+from benchmarks.foresight import GIVEN, LUCK, SLOT, Kind, in_slots, play
 from elastiq.latency import Latency, Row
+from elastiq.simulation import quantile
 
 
 @pytest.mark.parametrize("even", [False, True])
@@ -18,11 +19,12 @@ def test_costs_are_whole_slots(tiny_bundle, even):
         table = in_slots(bundle.manifest.points, bundle.table, Kind(1.0, 1.0, even))
         costs = [table.of(point, 0.0) for point in bundle.manifest.points]
     for cost in costs:
-        slots = [time / SLOT for time in (cost.p50, cost.p90, cost.p99)]
-        assert all(slot.is_integer() and slot >= 1 for slot in slots)
-        assert slots == sorted(slots)
-        assert len(set(slots)) == 1 or not even
-        assert cost.mean == pytest.approx(0.5 * cost.p50 + 0.4 * cost.p90 + 0.1 * cost.p99)
+        slots = [quantile(cost, share) / SLOT for share in LUCK]
+        whole = [round(slot) for slot in slots]
+        assert slots == pytest.approx(whole) and min(whole) >= 1
+        assert slots == sorted(slots) and cost.p50 <= cost.p90 <= cost.p99
+        assert len(set(whole)) == 1 or not even
+        assert cost.mean == pytest.approx(SLOT * (0.5 * slots[0] + 0.4 * slots[1] + 0.1 * slots[2]))
     assert even or costs[-1].p50 == GIVEN * SLOT / 2
 
 

@@ -9,8 +9,8 @@ without slots. Runs take as many slots as come nearest to their mean and what co
 most 12 wait: the optimum is too low by a few thousandths for that. The bound knows no such limit.
 
 The optimum is what the best of all policies earns that serves in order of arrival, and knows all
-but the future (`benchmarks/crowds.py`). Nobody comes nearer to the bound than it does who does not
-know when requests will come.
+but the future (`benchmarks/crowds.py`), of the same requests. Nobody comes nearer to the bound than
+it does who does not know when requests will come.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def play(path: Path, kind: tuple[float, float]) -> Earned:
     slot = DEADLINE * costliest.p50 / GIVEN
     table = in_slots(points, measured, slot)
     clumps = Clumps.of(costliest.mean / slot / load, cv)
-    slots = np.cumsum(clumps.draw(REQUESTS, np.random.default_rng(0)))
+    random = np.random.default_rng(0)
+    slots = np.cumsum(clumps.draw(REQUESTS, random))
     choices = [
         Choice(point.score, point.takes, {round(table.of(point, 0.0).p50 / SLOT): 1.0})
         for point in points
@@ -74,7 +75,7 @@ def play(path: Path, kind: tuple[float, float]) -> Earned:
     scene = Scene(slots * SLOT, GIVEN * SLOT, Hog(), even, Beside(handing=0.0, after=0.0))
     return Earned(
         summarize(OURS, simulate(points, table, policy(OURS), scene)).effective_accuracy,
-        crowds.optimum(choices, GIVEN, clumps, MOST),
+        crowds.best(choices, GIVEN, clumps, MOST).play(slots, random),
         foreseen(choices, GIVEN, slots),
     )
 

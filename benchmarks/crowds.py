@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.optimum import NEVER, Choice, Gaps, earned
+from benchmarks.optimum import NEVER, Best, Choice, Gaps, Served, oldest, solve
 from elastiq import gaps
 
 
@@ -42,13 +42,9 @@ class Clumps:
         return np.where(apart, self.gaps.draw(count, random), 0)
 
 
-def optimum(choices: Sequence[Choice], given: int, clumps: Clumps, most: int) -> float:
-    """The most that a request can earn on average, where each is given so many slots, and at most
-    so many wait."""
-    shortest = min(slots for choice in choices for slots in choice.runs)
-    if shortest > given:
-        return 0.0
-    return earned(choices, given, _Crowds(given - shortest, clumps, most), clumps.mean)
+def best(choices: Sequence[Choice], given: int, clumps: Clumps, most: int) -> Best:
+    """What earns most where each request is given so many slots, and at most so many wait."""
+    return solve(choices, given, _Crowds(oldest(choices, given), clumps, most), clumps.mean)
 
 
 class _Crowds:
@@ -75,7 +71,10 @@ class _Crowds:
         for many in range(1, most + 1):
             last = 1.0 if many == most else 1.0 - clumps.together
             self._chances.append(chance * clumps.together ** (many - 1) * last)
-        self._fewer = self._left(self._without(self._crowds, 1)[0])
+        self.fewer = self._left(self._without(self._crowds, 1)[0])
+
+    def after(self, many: int) -> np.ndarray:
+        return self._some[min(many, self._most) - 1] if many else self._none
 
     def slot(self, values: np.ndarray) -> np.ndarray:
         ways = zip(self._chances, (self._none, *self._some), strict=True)
@@ -84,11 +83,9 @@ class _Crowds:
     def refuse(self, values: np.ndarray) -> None:
         for size in range(1, self._most + 1):  # fewer first: another may be refused after it
             here = np.flatnonzero(self._sizes == size)
-            values[here] = np.maximum(values[here], values[self._fewer[here]])
+            values[here] = np.maximum(values[here], values[self.fewer[here]])
 
-    def served(
-        self, choice: Choice, given: int
-    ) -> tuple[np.ndarray, list[tuple[int, float, np.ndarray]]]:
+    def served(self, choice: Choice, given: int) -> Served:
         ages = np.arange(self._crowds.shape[1])
         hopeful = np.where(ages + min(choice.runs) <= given, self._crowds, 0)
         left, taken = self._without(hopeful, choice.takes)

@@ -7,8 +7,9 @@ that requests have: requests come at the beginning of one, with independent gaps
 runs take as many slots as come nearest to their p50 (half of them), to what those up to the p90
 take on average, or those beyond it; or, where they are even, all to their mean. For such scenes it
 is known exactly what the best of all policies earns that serves in order of arrival and knows all
-but the future: how long runs may take, and by what law requests come (`benchmarks/optimum.py`).
-`utility` knows of that law only what it has heard. The bound knows when all will come.
+but the future: how long runs may take, and by what law requests come (`benchmarks/optimum.py`). It
+gets the same requests. `utility` knows of that law only what it has heard. The bound knows when all
+will come.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import numpy as np
 import elastiq
 from benchmarks.dispatch import DEADLINE, OURS, SMALL, WIDE, build
 from benchmarks.harness import Figure, at_least
-from benchmarks.optimum import Choice, Gaps, foreseen, optimum
+from benchmarks.optimum import Choice, Gaps, best, foreseen
 from elastiq.hog import Hog
 from elastiq.latency import Latency, LatencyTable, Row
 from elastiq.outcomes import summarize
@@ -95,7 +96,7 @@ def play(path: Path, kind: Kind) -> Earned:
     scene = Scene(slots * SLOT, deadline, Hog(), luck, Beside(handing=0.0, after=0.0))
     return Earned(
         summarize(OURS, simulate(points, table, policy(OURS), scene)).effective_accuracy,
-        optimum(choices, GIVEN, gaps),
+        best(choices, GIVEN, gaps).play(slots, random),
         foreseen(choices, GIVEN, slots),
     )
 

@@ -7,6 +7,8 @@ to know is that number, how long ago the last request came, and how much of a ru
 The policy knows by what law requests come and how long runs may take. It serves in order of
 arrival, refuses whom it likes, and may wait. Its value is found by going back from the end of time,
 slot by slot: no policy earns more in a slot than the most that any state gained in the last step.
+So it is known what is best in each state, and the policy can be played with the requests that
+another got: where they come in clumps, one share of luck decides over many.
 """
 
 from __future__ import annotations
@@ -25,6 +27,11 @@ NEVER = 1e-6  # gaps that are longer than all but so few are not told apart
 ENOUGH = 5e-4  # of a slot's worth: what is between the most and the least that it can be
 STRIDE = 0.9  # of a step: where requests come to a beat, whole ones would go on in a circle
 STEPS = 20_000
+WAIT, REFUSE = -1, -2
+
+# What a run leaves of each of the first states, in which somebody may wait; and by its length, how
+# likely that is, and what it earns.
+Served = tuple[np.ndarray, list[tuple[int, float, np.ndarray]]]
 
 
 class Choice(NamedTuple):
@@ -74,7 +81,12 @@ class Gaps:
 class States(Protocol):
     """All that a server may find; values lie along the last axis, one for each."""
 
-    count: int
+    count: int  # the last of them: nobody waits, and nobody has come for long
+    fewer: np.ndarray  # where one is without the oldest
+
+    def after(self, many: int) -> np.ndarray:
+        """Where one is a slot later, when so many come in it."""
+        ...
 
     def slot(self, values: np.ndarray) -> np.ndarray:
         """The values a slot earlier."""
@@ -84,23 +96,47 @@ class States(Protocol):
         """Refuse the oldest wherever that is better."""
         ...
 
-    def served(
-        self, choice: Choice, given: int
-    ) -> tuple[np.ndarray, list[tuple[int, float, np.ndarray]]]:
-        """What a run leaves of each of the first states, in which somebody may wait; and by its
-        length, how likely that is, and what it earns."""
-        ...
+    def served(self, choice: Choice, given: int) -> Served: ...
 
 
-def optimum(choices: Sequence[Choice], given: int, gaps: Gaps) -> float:
-    """The most that a request can earn on average, where each is given so many slots."""
-    shortest = min(slots for choice in choices for slots in choice.runs)
-    if shortest > given:
-        return 0.0
-    return earned(choices, given, _States(given - shortest, gaps), gaps.mean)
+@dataclass(frozen=True)
+class Best:
+    """The best policy."""
+
+    earns: float  # from each request, on average
+    states: States
+    served: list[Served]  # of each choice that may be in time
+    done: np.ndarray  # where no run goes on: one of these, or REFUSE, or WAIT
+
+    def play(self, moments: np.ndarray, random: np.random.Generator) -> float:
+        """What it earns from each of the requests that come in these slots."""
+        lengths = [([run[0] for run in won], [run[1] for run in won]) for _, won in self.served]
+        state, left, total = self.states.count - 1, 0, 0.0
+        for many in np.bincount(moments).tolist():
+            state = self.states.after(many)[state]
+            left -= 1
+            while left <= 0 and (what := self.done[state]) != WAIT:
+                if what == REFUSE:
+                    state = self.states.fewer[state]
+                    continue
+                run = random.choice(len(lengths[what][0]), p=lengths[what][1])
+                then, won = self.served[what]
+                total += won[run][2][state]
+                state, left = then[state], lengths[what][0][run]
+        return total / len(moments)
 
 
-def earned(choices: Sequence[Choice], given: int, states: States, every: float) -> float:
+def best(choices: Sequence[Choice], given: int, gaps: Gaps) -> Best:
+    """What earns most where each request is given so many slots."""
+    return solve(choices, given, _States(oldest(choices, given), gaps), gaps.mean)
+
+
+def oldest(choices: Sequence[Choice], given: int) -> int:
+    """The age at which one may still be in time."""
+    return max(0, given - min(slots for choice in choices for slots in choice.runs))
+
+
+def solve(choices: Sequence[Choice], given: int, states: States, every: float) -> Best:
     """The same, for requests one of which comes every so many slots on average."""
     lengths = [slots for choice in choices for slots in choice.runs]
     served = [states.served(choice, given) for choice in choices if min(choice.runs) <= given]
@@ -108,14 +144,18 @@ def earned(choices: Sequence[Choice], given: int, states: States, every: float) 
     for _ in range(STEPS):
         running = states.slot(values[:-1])
         earlier = np.concatenate([running[:1], running])  # to begin nothing is to wait a slot
-        for left, won in served:
-            hoped = sum(chance * (now + earlier[slots][left]) for slots, chance, now in won)
-            idle = earlier[0, : len(left)]
+        done = np.full(states.count, WAIT)
+        for what, (then, won) in enumerate(served):
+            hoped = sum(chance * (now + earlier[slots][then]) for slots, chance, now in won)
+            idle = earlier[0, : len(then)]
+            done[: len(then)][hoped > idle] = what
             np.maximum(idle, hoped, out=idle)
+        kept = earlier[0].copy()
         states.refuse(earlier[0])
+        done[earlier[0] > kept] = REFUSE
         rise = earlier - values
-        if rise.max() - rise.min() < ENOUGH * rise.max():
-            return float(rise.max() * every)
+        if rise.max() - rise.min() <= ENOUGH * rise.max():
+            return Best(float(rise.max() * every), states, served, done)
         values += STRIDE * rise
     raise ArithmeticError(f"after {STEPS} slots, values still differ in how they rise")
 
@@ -148,6 +188,7 @@ class _States:
         self._no_more = np.concatenate(
             [np.where(older, older, self._nobody(self._newest + 1)), self._nobody(silent + 1)]
         )
+        self.fewer = self._left(self._without)
 
     def _nobody(self, since: np.ndarray) -> np.ndarray:
         """Nobody waits, and the last has come so long ago: just now is the set of nobody."""
@@ -159,19 +200,19 @@ class _States:
         left = np.where(sets, sets, self._nobody(self._newest))
         return np.concatenate([left, np.arange(len(self._sets), self.count)])
 
+    def after(self, many: int) -> np.ndarray:
+        return self._one_more if many else self._no_more
+
     def slot(self, values: np.ndarray) -> np.ndarray:
         come = values[:, self._one_more]
         return come * self._chance + values[:, self._no_more] * (1.0 - self._chance)
 
     def refuse(self, values: np.ndarray) -> None:
-        left = self._left(self._without)
         for age in range(self._ages):  # fewer first: another may be refused after it
             block = slice(1 << age, 2 << age)
-            np.maximum(values[block], values[left[block]], out=values[block])
+            np.maximum(values[block], values[self.fewer[block]], out=values[block])
 
-    def served(
-        self, choice: Choice, given: int
-    ) -> tuple[np.ndarray, list[tuple[int, float, np.ndarray]]]:
+    def served(self, choice: Choice, given: int) -> Served:
         shortest = min(choice.runs)
         left = self._sets & ((2 << (given - shortest)) - 1)  # the others would be late anyway
         earned = {slots: np.where(left, 0.0, -np.inf) for slots in choice.runs}

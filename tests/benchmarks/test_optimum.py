@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.optimum import Choice, Gaps, foreseen, optimum
+from benchmarks.optimum import Choice, Gaps, best, foreseen
 
 FAST, SLOW = Choice(0.6, 1, {2: 1.0}), Choice(0.9, 1, {5: 1.0})
 MANY = Choice(0.6, 3, {3: 1.0})
@@ -30,19 +30,19 @@ def test_gaps_are_as_asked_for(cv):
 @pytest.mark.parametrize("choices", [(FAST,), (SLOW,), (FAST, SLOW), (MANY,), (FAST, SLOW, MANY)])
 def test_where_nothing_is_random_there_is_nothing_to_foresee(length, choices):
     moments = np.cumsum(np.full(600, length))
-    assert optimum(choices, 8, fixed(length)) == pytest.approx(
+    assert best(choices, 8, fixed(length)).earns == pytest.approx(
         foreseen(choices, 8, moments), rel=0.02
     )
 
 
 def test_where_every_run_takes_too_long_nothing_is_earned():
-    assert optimum([FAST, SLOW], 1, fixed(2)) == 0.0
+    assert best([FAST, SLOW], 1, fixed(2)).earns == 0.0
     assert foreseen([FAST, SLOW], 1, np.arange(20)) == 0.0
 
 
 @pytest.mark.parametrize("often", [0.1, 0.5, 0.9])
 def test_where_nobody_can_wait_those_are_lost_who_come_during_a_run(often):
-    found = optimum([Choice(1.0, 1, {4: 1.0})], 4, Gaps(np.array([often])))
+    found = best([Choice(1.0, 1, {4: 1.0})], 4, Gaps(np.array([often]))).earns
     assert found == pytest.approx(1.0 / (often * 4 + 1 - often), rel=0.002)
 
 
@@ -67,15 +67,32 @@ def test_who_may_be_too_late_is_refused_for_those_with_more_time():
         return total / len(moments)
 
     assert earned(newest=False) < earned(newest=True)
-    assert earned(newest=True) < 1.01 * optimum([choice], given, Gaps(np.array([often])))
+    assert earned(newest=True) < 1.01 * best([choice], given, Gaps(np.array([often]))).earns
 
 
 def test_more_choices_are_worth_no_less_and_foresight_more():
     gaps = Gaps.of(4.0, 2.0)
     lucky = Choice(0.8, 1, {2: 0.5, 3: 0.4, 9: 0.1})
-    alone = [optimum([choice], 12, gaps) for choice in (lucky, SLOW, MANY)]
-    together = optimum([lucky, SLOW, MANY], 12, gaps)
+    alone = [best([choice], 12, gaps).earns for choice in (lucky, SLOW, MANY)]
+    together = best([lucky, SLOW, MANY], 12, gaps).earns
     assert max(alone) < together
     random = np.random.default_rng(2)
     moments = np.cumsum(gaps.draw(20_000, random))
     assert together < 0.99 * foreseen([lucky, SLOW, MANY], 12, moments)
+
+
+@pytest.mark.parametrize("cv", [1.0, 2.0])
+@pytest.mark.parametrize("choices", [(FAST,), (SLOW,), (FAST, SLOW, MANY)])
+def test_played_it_earns_what_it_is_worth(choices, cv):
+    gaps, random = Gaps.of(3.0, cv), np.random.default_rng(4)
+    policy = best(choices, 8, gaps)
+    assert policy.play(np.cumsum(gaps.draw(40_000, random)), random) == pytest.approx(
+        policy.earns, rel=0.015
+    )
+
+
+def test_played_runs_take_as_long_as_they_may():
+    """Whoever is served in time is so by luck, and somebody is served all the time."""
+    choice, gaps, random = Choice(1.0, 1, {1: 0.25, 4: 0.75}), fixed(4), np.random.default_rng(5)
+    played = best([choice], 1, gaps).play(np.cumsum(gaps.draw(20_000, random)), random)
+    assert played == pytest.approx(0.25, abs=0.01)

@@ -27,7 +27,7 @@ import elastiq
 from benchmarks import crowds
 from benchmarks.crowds import Clumps
 from benchmarks.dispatch import DEADLINE, OURS, SMALL, build
-from benchmarks.foresight import SLOT, Earned
+from benchmarks.foresight import ON_TIME, SLOT, Earned
 from benchmarks.harness import Figure
 from benchmarks.optimum import Choice, foreseen
 from elastiq.hog import Hog
@@ -72,7 +72,8 @@ def play(path: Path, kind: tuple[float, float]) -> Earned:
         for point in points
     ]
     even = np.full((REQUESTS, 2), 0.5)
-    scene = Scene(slots * SLOT, GIVEN * SLOT, Hog(), even, Beside(handing=0.0, after=0.0))
+    deadline = GIVEN * SLOT + ON_TIME
+    scene = Scene(slots * SLOT, deadline, Hog(), even, Beside(handing=0.0, after=0.0))
     return Earned(
         summarize(OURS, simulate(points, table, policy(OURS), scene)).effective_accuracy,
         crowds.best(choices, GIVEN, clumps, MOST).play(slots, random),

@@ -15,6 +15,10 @@ from elastiq.values import Values
 
 TYPICAL = float(CHANCES[0])
 LIKELY = float(CHANCES[0] + CHANCES[1])
+# Of a right answer: what it must be worth more to refuse a request than to serve it. Where requests
+# come much faster than any run, one who has waited is worth hardly less than one who has not, and
+# values are not known so well that all would not be refused in turn, each for the next.
+REFUSING = 0.03
 SHORTEST = 1e-6  # seconds between arrivals, and to be given
 FAR_OFF = 12  # between situations: what was found for one misleads in the other
 NONE_FITS = -1
@@ -154,7 +158,7 @@ class Plan:
                 best, highest = index, worth
         if behind is None or current is None:
             return best, False
-        return best, self._begun(current, one, behind, waited) > highest
+        return best, self._begun(current, one, behind, waited) > highest + REFUSING
 
     def _best_pack(
         self,
@@ -218,7 +222,7 @@ class Plan:
         if slacks[1] is None or current is None:
             return best, False
         waited = self._as_if(max(0.0, given - lefts[1]), count + beyond - 2)
-        return best, self._begun(current, one, lefts[1], waited) > highest
+        return best, self._begun(current, one, lefts[1], waited) > highest + REFUSING
 
     def _begun(self, current: int, one: Successor | None, left: float, waited: float) -> float:
         """What it is worth to begin with the next, who is as if he had waited so long; or who is

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from elastiq.policies import Situation, policy
+from elastiq.policies import Option, Situation, policy
 
 FAST, RIGHT = (1.0, 0.6), (4.0, 0.9)
 RARELY, OFTEN = 100.0, 1.2  # seconds between requests
@@ -235,3 +235,20 @@ def test_under_overload_it_gives_up_a_request_for_those_who_have_more_time(make,
     assert "have better chances" in choose((risky,), [1.01, *behind], **often).why
     assert not choose((risky,), [3.5, *behind], **often).refuses
     assert not choose((risky,), [1.01], **often).refuses  # nobody would gain
+
+
+@pytest.mark.parametrize("pace", [0.0014, 0.0019])
+@pytest.mark.parametrize("left", range(10, 18))
+def test_under_overload_nobody_is_refused_who_has_time_enough(pace, left):
+    """Whoever comes later is worth hardly more, and somebody would be refused for each."""
+    runs = (
+        (0.592, 2.2, 5.23, 5.68, 2.97),
+        (0.822, 3.2, 3.46, 5.76, 3.35),
+        (0.908, 4.2, 4.54, 6.76, 4.37),
+        (0.922, 6.2, 6.7, 6.7, 6.3),
+        (0.924, 9.2, 9.94, 9.94, 9.41),
+    )
+    options = tuple(Option("", score, *(time / 1000 for time in times)) for score, *times in runs)
+    behind = [slack / 1000 for slack in range(left + 1, 19)]
+    told = {"current": 1, "pace": pace, "given": 0.01875, "soon": 0.125}
+    assert not choose(options, [left / 1000, *behind], **told).refuses

@@ -7,8 +7,9 @@ STEPS = 7  # of what it is worth: each is twice the one before
 LEAST = 1.5  # right answers: the first of them
 BEGIN = 4.0  # the step at the beginning, for it is easier kept than regained
 SPARED = 0.25  # of those who may be late: for what cannot be foreseen
-FAR = 0.05  # below the share, after so long at the last step: it is out of reach,
-REST = 16 * OVER  # and is tried again after so many requests
+FAR = 0.05  # below the share
+IN_VAIN = 2 * OVER  # requests at the last step: it is out of reach then, and no backlog has passed
+REST = 16 * OVER  # requests: after so many it is tried again
 
 
 class Promise:
@@ -31,7 +32,7 @@ class Promise:
             return
         self._at = max(0.0, self._at - self._down) if in_time else min(STEPS, self._at + 1.0)
         self._in_vain = self._in_vain + 1 if round(self._at) == STEPS else 0
-        if self._in_vain > OVER and self._lately < self._share - FAR:
+        if self._in_vain > IN_VAIN and self._lately < self._share - FAR:
             self._at, self._in_vain, self._resting = BEGIN, 0, REST
 
     @property

@@ -9,7 +9,7 @@ from elastiq.errors import ElastiqError, QueueFull
 from elastiq.hog import IDLE
 from elastiq.outcomes import IN_TIME
 from elastiq.policies import policy
-from elastiq.promise import OVER, REST, STEPS, Promise, worth
+from elastiq.promise import IN_VAIN, OVER, REST, STEPS, Promise, worth
 from elastiq.requests import Done
 from elastiq.simulation import scene, simulate
 
@@ -51,12 +51,20 @@ def test_it_settles_where_little_more_than_the_share_is_in_time():
 
 def test_what_is_out_of_reach_is_given_up_and_tried_again():
     promise, steps = Promise(0.99), []
-    for number in range(2 * (REST + 2 * OVER)):
+    for number in range(2 * (REST + IN_VAIN + OVER)):
         promise.count(number % 4 > 0)
         steps.append(promise.step)
     tried = np.array(steps) > 0
     assert tried.mean() < 0.2
     assert np.diff(tried.astype(int)).tolist().count(1) == 2  # once more, and again
+
+
+def test_one_backlog_is_no_reason_to_give_up():
+    """Where requests may wait for long, many of them are late before the first is known to be."""
+    promise = Promise(0.99)
+    for in_time in [True] * 500 + [False] * OVER + [True] * OVER:
+        promise.count(in_time)
+    assert promise.step > 0
 
 
 def test_two_threads_that_count_the_last_of_a_rest_do_not_make_it_endless():
@@ -68,7 +76,7 @@ def test_two_threads_that_count_the_last_of_a_rest_do_not_make_it_endless():
 
 def test_what_comes_into_reach_is_held_again():
     promise = Promise(0.99)
-    for _ in range(2 * OVER):
+    for _ in range(IN_VAIN + OVER):
         promise.count(False)
     assert promise.step == 0
     for _ in range(REST):

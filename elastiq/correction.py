@@ -107,6 +107,22 @@ class Correction:
         self.added *= kept
 
 
+class Fading:
+    """What is learnt of some runs only, and goes back to what is usual while there are none: else a
+    bad minute would bar what only they could show to be over."""
+
+    def __init__(self, usual: float, clock: Callable[[], float]) -> None:
+        self._usual = self._value = usual
+        self._clock = clock
+        self._learnt = clock()
+
+    def __call__(self) -> float:
+        return self._usual + (self._value - self._usual) * _kept(self._clock() - self._learnt)
+
+    def become(self, value: float) -> None:
+        self._value, self._learnt = value, self._clock()
+
+
 class Own:
     """How a point's runs differ from those of all points: they take `times` as long.
 
@@ -114,28 +130,38 @@ class Own:
     well: what is true of all points must not be put down to the one that happens to run.
     """
 
-    def __init__(self) -> None:
-        self.times = 1.0
-        self._usual = Usual()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._times = Fading(1.0, clock)
+        self._error = Usual()
+
+    @property
+    def times(self) -> float:
+        return self._times()
 
     def learn(self, actual: float, corrected: float) -> None:
         """Take in a run that should have taken so long as corrected for all."""
         if 0.0 < actual < inf and 0.0 < corrected < inf:
-            error = self._usual(actual / (self.times * corrected) - 1.0)
-            times = self.times * (1.0 + OWN_WEIGHT * error)
+            before = self.times
+            times = before * (1.0 + OWN_WEIGHT * self._error(actual / (before * corrected) - 1.0))
             times += OWN_LEAK * (1.0 - times)
-            self.times = min(OWN_HIGHEST, max(OWN_LOWEST, times))
+            self._times.become(min(OWN_HIGHEST, max(OWN_LOWEST, times)))
 
 
 class Extra:
-    """`seconds` follows a cost that comes on top of some runs, whatever they take themselves."""
+    """`seconds` follows a cost that comes on top of some runs, whatever they take themselves; by a
+    clock, if it is one that makes such runs rarer."""
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
+    def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
+        self._seconds = Fading(0.0, clock)
         self._median = Median(0.0)
+
+    @property
+    def seconds(self) -> float:
+        return self._seconds()
 
     def learn(self, seconds: float, share: float = 1.0) -> None:
         """Take in one run, to which a share of it came; one alone changes nothing."""
         if -inf < seconds < inf:
-            error = self._median(seconds - share * self.seconds)
-            self.seconds = max(0.0, self.seconds + WEIGHT * share * error)
+            before = self.seconds
+            error = self._median(seconds - share * before)
+            self._seconds.become(max(0.0, before + WEIGHT * share * error))

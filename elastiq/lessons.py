@@ -43,10 +43,10 @@ class Lessons:
         self.rests = Rests()
         self._correction = correction or Correction(usual[len(usual) // 2], clock)
         self._extra_step = EXTRA_STEP * usual[0]
-        self._own: dict[str, Own] = defaultdict(Own)  # by point
+        self._own: dict[str, Own] = defaultdict(lambda: Own(clock))  # by point
         self._before, self._after = Extra(), Extra()
         self._likely, self._worst = Tail(0.1, 0.05), Tail(0.01, 0.15)
-        self._shifting, self._rousing = Extra(), Extra()
+        self._shifting, self._rousing = Extra(clock), Extra()
 
     def take_in(self, run: Run, measured: Option, own: float, along: float | None) -> None:
         """One run of a point that was `measured`, and told to take its `own` times as long as all;

@@ -154,6 +154,23 @@ def test_where_one_point_alone_runs_all_are_as_slow():
     assert correction.expected(1.0) == pytest.approx(2.0, rel=0.01)
 
 
+def test_what_is_known_of_one_point_is_forgotten_while_it_does_not_run():
+    """Else a bad minute would bar it for ever: only its own runs could show that it is over."""
+    now = [0.0]
+    own, shift = Own(lambda: now[0]), Extra(lambda: now[0])
+    for _ in range(1000):
+        own.learn(1.5 * own.times, own.times)
+        shift.learn(0.002)
+    slow, dear = own.times, shift.seconds
+    assert slow > 1.2 and dear == pytest.approx(0.002, rel=0.01)
+    now[0] += HALF_LIFE
+    assert own.times - 1.0 == pytest.approx((slow - 1.0) / 2)
+    assert shift.seconds == pytest.approx(dear / 2)
+    own.learn(2.0, 1.0)
+    shift.learn(0.002)  # from what is left of it
+    assert own.times < slow and shift.seconds < dear
+
+
 @given(st.lists(st.tuples(times, times)))
 def test_whatever_a_point_does_it_is_told_by_a_number(runs):
     own = Own()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from elastiq.correction import COLDER, Correction
+from elastiq.correction import COLDER, HALF_LIFE, Correction
 from elastiq.dispatcher import RENEWED, REST, RUNS, UNHEARD, Dispatcher
 from elastiq.latency import Latency, LatencyTable, Row
 from elastiq.policies import policy
@@ -34,6 +34,23 @@ def test_it_learns_that_one_point_alone_takes_longer_than_measured(make):
     found = {option.point: option.typical for option in dispatcher.decide([0.01]).options}
     assert found["middle"] == pytest.approx(0.0025, rel=0.06)
     assert found == pytest.approx(runs | {"middle": 0.0025}, rel=0.15)  # all is known in steps
+
+
+def test_a_point_that_was_slow_long_ago_is_not_taken_for_slow_while_it_does_not_run(make):
+    clock, runs = make.clock(step=0.0), {"small": 0.001, "middle": 0.002, "large": 0.004}
+    dispatcher = make.dispatcher(runs, clock=clock)
+
+    def run(times, slacks, slower):
+        for turn in range(times):
+            choice = dispatcher.decide([slacks[turn // 5 % len(slacks)]])
+            clock.now += REST / 2
+            took = runs[choice.point] * (slower if choice.point == "middle" else 1.0)
+            dispatcher.learn(choice, took)
+        return {option.point: option.typical for option in dispatcher.decide([0.01]).options}
+
+    assert run(1500, (0.0015, 0.003, 0.01), 1.25)["middle"] > 0.0023
+    clock.now += 5 * HALF_LIFE
+    assert run(100, (0.0015,), 1.0)["middle"] == pytest.approx(0.002, rel=0.06)
 
 
 def test_it_learns_how_widely_runs_spread_today(make):

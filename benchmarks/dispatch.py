@@ -276,8 +276,8 @@ def _step(title: str, bundle: Bundle) -> list[Figure]:
     return [
         at_most(f"{title}: right answers behind the best fixed", lost, 3.0, ""),
         at_most(f"{title}: requests until a point that keeps up", first, 3.0, ""),
-        Figure(f"{title}: requests not answered in time", missed, ""),
-        at_most(f"{title}: the same, beyond the best fixed's", missed - _missed(best), 3.0, ""),
+        at_most(f"{title}: requests not answered in time", missed, 3.0, ""),
+        Figure(f"{title}: the same, beyond the best fixed's", missed - _missed(best), ""),
     ]
 
 

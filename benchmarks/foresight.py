@@ -8,8 +8,9 @@ runs take as many slots as come nearest to their p50 (half of them), to what tho
 take on average, or those beyond it; or, where they are even, all to their mean. For such scenes it
 is known exactly what the best of all policies earns that serves in order of arrival and knows all
 but the future: how long runs may take, and by what law requests come (`benchmarks/optimum.py`). It
-gets the same requests. `utility` knows of that law only what it has heard. The bound knows when all
-will come.
+gets the same requests. `utility` knows of arrivals only what it has heard; of runs it takes for
+granted what is true here, as in all simulations: where they are otherwise between their
+percentiles, it loses more. The bound knows when all will come.
 """
 
 from __future__ import annotations

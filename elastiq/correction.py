@@ -148,8 +148,8 @@ class Own:
 
 
 class Extra:
-    """`seconds` follows a cost that comes on top of some runs, whatever they take themselves; by a
-    clock, if it is one that makes such runs rarer."""
+    """`seconds` follows a cost that comes on top of some runs, whatever they take themselves. By a
+    clock that goes, it is forgotten while there are no such runs."""
 
     def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
         self._seconds = Fading(0.0, clock)

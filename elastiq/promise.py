@@ -8,7 +8,7 @@ LEAST = 1.5  # right answers: the first of them
 BEGIN = 4.0  # the step at the beginning, for it is easier kept than regained
 SPARED = 0.25  # of those who may be late: for what cannot be foreseen
 FAR = 0.05  # below the share
-IN_VAIN = 2 * OVER  # requests at the last step: it is out of reach then, and no backlog has passed
+IN_VAIN = 2 * OVER  # requests at the last step, more than one backlog: it is out of reach
 REST = 16 * OVER  # requests: after so many it is tried again
 
 

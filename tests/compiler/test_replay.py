@@ -85,8 +85,8 @@ def test_its_results_make_a_page(elastiq, tiny_bundle, tmp_path):
         ["--arrivals", "poisson", "--cv", 3],
         ["--trace", "nowhere.csv"],
         ["--trace", "nowhere.csv", "--times", 3],
-        ["--arrivals", "poisson", "--rate", 1e-6],
-        ["--arrivals", "poisson", "--rate", 1e-6, "--simulate"],
+        ["--arrivals", "poisson", "--rate", 1e-9],
+        ["--arrivals", "poisson", "--rate", 1e-9, "--simulate"],
     ],
 )
 def test_a_mistake_is_one_line(elastiq, tiny_bundle, arguments):

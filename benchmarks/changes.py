@@ -17,6 +17,7 @@ from statistics import fmean
 
 from benchmarks.dispatch import GRID, OURS, SMALL, ahead, build, share, simulated
 from benchmarks.harness import Figure
+from elastiq.rests import flat
 from elastiq.simulation import BESIDE
 
 COSTS = (0.0, 1e-4, 2e-4)  # seconds
@@ -28,7 +29,7 @@ def run() -> list[Figure]:
         path = Path(folder) / "perceiver.elastiq"
         build(path, SMALL)
         for cost in COSTS:
-            beside = BESIDE._replace(shifting=cost)
+            beside = BESIDE._replace(returning=flat(cost))
             found = list(pool.map(partial(simulated, path, beside=beside), GRID))
             name = f"a change costs {1e3 * cost:g} ms"
             mine = [one.of(OURS) for one in found]

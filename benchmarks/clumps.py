@@ -36,6 +36,7 @@ from elastiq.outcomes import summarize
 from elastiq.policies import policy
 from elastiq.records import PointRecord
 from elastiq.rehearsal import Beside
+from elastiq.rests import NOTHING
 from elastiq.simulation import BESIDE, Scene, simulate
 
 REQUESTS = 80_000
@@ -73,7 +74,7 @@ def play(path: Path, kind: tuple[float, float]) -> Earned:
     ]
     even = np.full((REQUESTS, 2), 0.5)
     deadline = GIVEN * SLOT + ON_TIME
-    scene = Scene(slots * SLOT, deadline, Hog(), even, Beside(handing=0.0, after=0.0))
+    scene = Scene(slots * SLOT, deadline, Hog(), even, Beside(handing=NOTHING, after=0.0))
     return Earned(
         summarize(OURS, simulate(points, table, policy(OURS), scene)).effective_accuracy,
         crowds.best(choices, GIVEN, clumps, MOST).play(slots, random),

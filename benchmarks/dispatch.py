@@ -34,7 +34,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -53,7 +52,7 @@ from elastiq.contest import Contest
 from elastiq.hog import Hog
 from elastiq.outcomes import IN_TIME, Outcome, Report
 from elastiq.policies import policy
-from elastiq.rehearsal import Beside, rehearse
+from elastiq.rehearsal import Beside, mean, rehearse
 from elastiq.simulation import BESIDE, Scene, simulate
 from elastiq.traffic import Traffic
 
@@ -181,8 +180,8 @@ class Sent:
             with elastiq.open(path) as bundle:
                 before = rehearse(bundle)
                 real[kind] = contest.real(bundle, NAMES, kind.traffic(bundle, seconds))
-                between = zip(before, rehearse(bundle), strict=True)
-            same[kind] = simulated(path, kind, Beside(*map(fmean, between)), seconds)
+                beside = mean([before, rehearse(bundle)])
+            same[kind] = simulated(path, kind, beside, seconds)
         return cls(real, same)
 
     def figures(self, title: str = "real") -> list[Figure]:

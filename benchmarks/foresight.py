@@ -35,6 +35,7 @@ from elastiq.outcomes import summarize
 from elastiq.policies import policy
 from elastiq.records import PointRecord
 from elastiq.rehearsal import Beside
+from elastiq.rests import NOTHING
 from elastiq.runs import CHANCES, LIKELY_MEAN, WORST_MEAN
 from elastiq.simulation import Scene, quantile, simulate
 
@@ -94,7 +95,7 @@ def play(path: Path, kind: Kind) -> Earned:
     luck = random.choice(LUCK, (REQUESTS, 2), p=CHANCES)
     choices = [_choice(point, table.of(point, 0.0)) for point in points]
     deadline = GIVEN * SLOT + ON_TIME
-    scene = Scene(slots * SLOT, deadline, Hog(), luck, Beside(handing=0.0, after=0.0))
+    scene = Scene(slots * SLOT, deadline, Hog(), luck, Beside(handing=NOTHING, after=0.0))
     return Earned(
         summarize(OURS, simulate(points, table, policy(OURS), scene)).effective_accuracy,
         best(choices, GIVEN, gaps).play(slots, random),

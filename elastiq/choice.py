@@ -15,7 +15,8 @@ class Choice(NamedTuple):
 
     load: Load | float
     today: Today
-    rest: float  # seconds since the run before
+    rest: float  # seconds since the run before,
+    away: float  # and since the last of this point
     options: tuple[Option, ...]
     situation: Situation
     decision: Decision

@@ -13,16 +13,10 @@ HALF_LIFE = 30.0
 FAR = 0.1  # of what was expected
 OWN_WEIGHT, OWN_LEAK = 0.05, 0.01  # of a run of one point; and what each takes back of that
 OWN_LOWEST, OWN_HIGHEST = 0.5, 2.0
-COLDER = 0.25  # of what a change of points costs, after so long a rest that all caches are cold
 
 
-def change(seconds: float, cold: float) -> float:
-    """What is left of the cost of a change of points where caches are so cold: another engine's are
-    hardly colder then."""
-    return (1.0 - (1.0 - COLDER) * cold) * seconds
-
-
-def _kept(age: float) -> float:
+def retained(age: float) -> float:
+    """The share of what was learnt that counts, so many seconds later."""
     return 0.5 ** (age / HALF_LIFE)
 
 
@@ -86,7 +80,7 @@ class Correction:
         self._forget(now)
         weight, usual = WEIGHT, self._warm_usual
         if cold:  # most likely that is why it took longer, unless the others are long ago
-            weight, usual = weight * (1.0 - _kept(now - self._warm)), self._cold_usual
+            weight, usual = weight * (1.0 - retained(now - self._warm)), self._cold_usual
         else:
             self._warm = now
         before = self.expected(measured)
@@ -101,7 +95,7 @@ class Correction:
     def _forget(self, now: float) -> None:
         """What was learnt long ago says little: without this, a bad minute would bar the costly
         points for ever, on a device where only they could show that it is over."""
-        kept = _kept(now - self._learnt)
+        kept = retained(now - self._learnt)
         self._learnt = now
         self.factor = 1.0 + (self.factor - 1.0) * kept
         self.added *= kept
@@ -117,7 +111,7 @@ class Fading:
         self._learnt = clock()
 
     def __call__(self) -> float:
-        return self._usual + (self._value - self._usual) * _kept(self._clock() - self._learnt)
+        return self._usual + (self._value - self._usual) * retained(self._clock() - self._learnt)
 
     def become(self, value: float) -> None:
         self._value, self._learnt = value, self._clock()

@@ -9,13 +9,14 @@ from math import exp, inf
 from typing import NamedTuple
 
 from elastiq.choice import Choice
-from elastiq.correction import Correction, change
+from elastiq.correction import Correction
 from elastiq.errors import ElastiqError, unknown
 from elastiq.latency import LatencyTable
 from elastiq.lessons import REST, Lessons, Run
 from elastiq.load import Load
 from elastiq.policies import Decision, Heeding, Option, Policy, Situation, Thinking
 from elastiq.records import WHOLE, PointRecord
+from elastiq.rests import NOTHING, Curve, cost
 from elastiq.rhythm import Rhythm
 from elastiq.spending import Spending
 from elastiq.steady import SHORTEST, steady, steady_ratio
@@ -23,6 +24,7 @@ from elastiq.today import Today
 
 RENEWED = 0.025  # seconds for which what is known of the device is good: clocks jump within some
 OVERDUE = 0.1  # seconds, where a look at it would keep somebody waiting who comes after a rest
+AGED = 1e-3  # seconds, in which no engine's caches get much colder
 LOAD_STEP = 0.05  # nearer ones are one: sensors are not that exact
 PACE_STEP = 0.3  # of its logarithm
 GIVEN_STEP = 0.1  # likewise
@@ -44,7 +46,9 @@ class _Known(NamedTuple):
     today: Today
     own: tuple[float, ...]  # times as long as they were corrected are the runs of each point
     rhythm: Rhythm
-    shifting: float
+    rests: Curve
+    returns: Curve
+    changing: float
     rousing: float
     watts: float
 
@@ -84,11 +88,14 @@ class Dispatcher:
         self._measured: dict[tuple[str, float], tuple[Option, ...]] = {}
         self._corrected: dict[_Device, dict[str, tuple[Option, ...]]] = {}
         self._along: dict[tuple[int, float, tuple[str, ...]], float] = {}
-        self._known = _Known(0.0, 0.0, Today(), (), UNHEARD, 0.0, 0.0, 0.0)
+        self._known = _Known(0.0, 0.0, Today(), (), UNHEARD, NOTHING, NOTHING, 0.0, 0.0, 0.0)
         self._pace = inf  # that was heard last
         self._options: dict[str, tuple[Option, ...]] = {}  # by kind of request
         self._renewed = -inf
         self._current: int | None = None
+        self._left = [-inf] * len(self._points)  # since when each did not run
+        self._returning: tuple[float, ...] = ()  # what each run costs more for that,
+        self._aged = -inf  # as it was then
         # A policy that does not suit these points fails now, and one that works ahead begins to.
         fewest = min(point.takes for point in points)
         usually = GUESS * max(table.of(p, 0.0).p50 for p in points if p.takes == fewest)
@@ -168,20 +175,21 @@ class Dispatcher:
             self._hear(rhythm)
         elif self._differs(rhythm.pace, now):
             self._hear(rhythm)
-        load, level, today, _, lately, shifting, rousing, watts = self._known
-        rests = self._lessons.rests
+        if now - self._aged > AGED:
+            self._age(now)
+        load, level, today, _, lately, rests, _, changing, rousing, watts = self._known
         situation = Situation(
             level,
             tuple(slacks),
             self._current,
             lately.pace,
             rhythm.given and (lately.given or rhythm.given),
-            rests(rest),
-            change(shifting, rests.cold(rest)),
+            cost(rests, rest),
+            self._returning,
             watts,
             lately.soon,
             rousing,
-            shifting,
+            changing,
             beyond,
             self._limit,
         )
@@ -190,7 +198,8 @@ class Dispatcher:
             decision = self._policy.choose(options, situation)
         else:
             decision = Decision(self._place(held), HELD)
-        return Choice(load, today, rest, options, situation, decision, kind)
+        away = now - self._left[decision.index]
+        return Choice(load, today, rest, away, options, situation, decision, kind)
 
     def learn(
         self,
@@ -210,6 +219,9 @@ class Dispatcher:
         caches with its own, and take three times as long while others wait.
         """
         self._ended, self._current = self._clock(), choice.decision.index
+        self._left[self._current] = self._ended
+        if choice.rest >= REST or (self._returning and self._returning[self._current]):
+            self._aged = -inf
         if choice.option.energy:
             self._spending.spend(choice.option.energy)
         self._runs.append(Run(choice, took, before, between, roused, ran))
@@ -240,6 +252,7 @@ class Dispatcher:
             sorted(self._points, key=lambda p: self._table.of(p, 0.0).p50 / p.takes)
         )
         self._current = None if used is None else self._points.index(used)
+        self._left, self._aged = [-inf] * len(self._points), -inf
         for kept in (self._measured, self._corrected, self._along):
             kept.clear()
         self._known = self._known._replace(own=())
@@ -258,6 +271,18 @@ class Dispatcher:
         """Look at the arrivals anew."""
         self._known = self._known._replace(rhythm=_steady_rhythm(rhythm, self._known.rhythm))
         self._pace = self._known.rhythm.pace or inf
+
+    def _age(self, now: float) -> None:
+        """Tell anew what it costs that others ran than a point, beside that nothing did."""
+        self._aged, curve = now, self._known.returns
+        if self._current is None or curve[-1] <= 0.0:
+            self._returning = ()
+            return
+        all_rest = cost(curve, now - self._ended) - curve[0]
+        self._returning = tuple(
+            0.0 if index == self._current else max(0.0, cost(curve, now - left) - all_rest)
+            for index, left in enumerate(self._left)
+        )
 
     def _renew(self, now: float) -> None:
         """Look at the load, and at what was learnt, anew.
@@ -279,7 +304,9 @@ class Dispatcher:
                 for point, used in zip(self._points, own_before, strict=True)
             ),
             before.rhythm,
-            lessons.shifting(before.shifting),
+            lessons.rests.curve,
+            lessons.returns.curve,
+            lessons.changing(before.changing),
             lessons.rousing(before.rousing),
             self._spending.watts,
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from elastiq.choice import Choice
-from elastiq.correction import Correction, Extra, Own, change
+from elastiq.correction import Correction, Extra, Own
 from elastiq.policies import Option
 from elastiq.rests import Rests
 from elastiq.steady import steady, steady_ratio
@@ -41,12 +41,13 @@ class Lessons:
         self, usual: Sequence[float], correction: Correction | None, clock: Callable[[], float]
     ) -> None:
         self.rests = Rests()
+        self.returns = Rests(clock, none_may_cost=True)  # of a point, while others run
         self._correction = correction or Correction(usual[len(usual) // 2], clock)
         self._extra_step = EXTRA_STEP * usual[0]
         self._own: dict[str, Own] = defaultdict(lambda: Own(clock))  # by point
         self._before, self._after = Extra(), Extra()
         self._likely, self._worst = Tail(0.1, 0.05), Tail(0.01, 0.15)
-        self._shifting, self._rousing = Extra(clock), Extra()
+        self._changing, self._rousing = Extra(clock), Extra()
 
     def take_in(self, run: Run, measured: Option, own: float, along: float | None) -> None:
         """One run of a point that was `measured`, and told to take its `own` times as long as all;
@@ -61,23 +62,24 @@ class Lessons:
         _, _, typical, likely, worst, *_ = measured
         # What it took to start is learnt apart from what the run itself takes.
         start, waking = situation.starting(index), situation.waking
-        rested = choice.rest >= REST
+        rested, moved = choice.rest >= REST, situation.current not in (None, index)
         expected = choice.option.typical - today.before
         if along is not None:  # runs differ because requests do
             typical, expected = along, along * today.factor + today.added
-        self._correction.learn((took - start) / own, typical, rested)
+        self._correction.learn((took - start) / own, typical, rested or moved)
         usual = self._correction.expected(typical)
         if along is None and usual > 0.0:
-            if not rested:
+            if not rested and not moved:
                 self._own[choice.point].learn(took - start, usual)
             over = (took - start) / (own * usual) - 1.0
             self._likely.learn(over, reach(typical, likely))
             self._worst.learn(over, reach(typical, worst))
         if rested:
             self.rests.learn(choice.rest, took - expected - (start - waking))
-        elif situation.current not in (None, index):
-            part = change(1.0, self.rests.cold(choice.rest))
-            self._shifting.learn(took - expected - waking, part)
+        elif moved:
+            more = took - expected - waking
+            self.returns.learn(choice.away, more)
+            self._changing.learn(more)
 
     def today(self, used: Today) -> Today:
         """What is true of all runs."""
@@ -95,9 +97,9 @@ class Lessons:
         """Times as long as that are the runs of a point."""
         return steady(OWN_STEP, self._own[point].times, used)
 
-    def shifting(self, used: float) -> float:
+    def changing(self, used: float) -> float:
         """What a change of points costs in a row."""
-        return steady(self._extra_step, self._shifting.seconds, used)
+        return steady(self._extra_step, self._changing.seconds, used)
 
     def rousing(self, used: float) -> float:
         """What one waits that finds nobody at work."""

@@ -57,20 +57,19 @@ class Costs:
         ]
         singles = [option for option in options if option.takes == 1]
         self._one_by_one = [_one_by_one(option, singles) for option in options]
-        self._useful: list[list[_Known] | None] = [None] * max(option.takes for option in options)
+        self._most = max(option.takes for option in options)
+        self._useful: dict[tuple[int, int | None], list[_Known]] = {}
 
-    def useful(self, waiting: int, shifting: float) -> list[_Known]:
+    def useful(self, waiting: int, current: int | None = None) -> list[_Known]:
         """The options for so many: few gain nothing from room for more, if they are done as soon
-        one by one. Where a change of points costs something, those who come later may gain."""
-        if shifting > 0.0:
-            return self.known
-        count = min(waiting, len(self._useful))
-        found = self._useful[count - 1]
+        one by one. Where a change costs something, they may from that of the `current` one."""
+        key = min(waiting, self._most), current
+        found = self._useful.get(key)
         if found is None:
-            found = self._useful[count - 1] = [
+            found = self._useful[key] = [
                 known
                 for known, fewer in zip(self.known, self._one_by_one, strict=True)
-                if count > fewer
+                if key[0] > fewer or known[0] == current
             ]
         return found
 
@@ -102,24 +101,23 @@ class Plan:
         given: float,
         current: int | None,
         waking: float,
-        shifting: float,
+        returning: tuple[float, ...],
         price: float,
     ) -> tuple[int, bool]:
         """The best option, or NONE_FITS; and whether to refuse the request is better."""
         waiting = len(slacks)
         if self.costs.packs and waiting > 1:
-            return self._best_pack(slacks, beyond, given, current, waking, shifting, price)
+            return self._best_pack(slacks, beyond, given, current, waking, returning, price)
         left = inf if slacks[0] is None else slacks[0]
         cells = self.costs.cells
         behind = slacks[1] if waiting > 1 else None
         waited = 0.0 if behind is None else max(0.0, given - behind)
         one = self._values.successor(waited * self._share) if waiting == 2 else None
-        here: float
-        there: float
+        at_once: float
         if one is not None:
             after = one.leaving
             last = (inf if behind is None else behind) - waking
-            here, there = self._left(last), self._left(last - shifting)
+            at_once = self._left(last)
         else:
             if waiting > 1:
                 after = self._values.waiting
@@ -127,19 +125,19 @@ class Plan:
                 waited = (waited + self._as_if(waited, waiting + beyond - 2)) / 2
             else:
                 after = self._values.alone((given - left) * self._share)
-            here = min(CELLS, (waited + waking) * cells)
-            there = min(CELLS, here + shifting * cells)
-        left_here = left - waking
-        left_there = left_here - shifting
+            last = waited + waking
+            at_once = min(CELLS, last * cells)
+        left -= waking
         best, highest, stay = NONE_FITS, -inf, self._values.stay
-        for known in self.costs.useful(1, shifting):
+        for known in self.costs.useful(1, current if returning else None):
             index, sure, likely, maybe, steep, steeper, typical, nine, worst, place, _, more = known
-            if index == current:
-                within, done, worth = left_here, here, 0.0
-            else:
-                within, done, worth = left_there, there, -stay
+            within, done = left, at_once
+            if returning and (late := returning[index]):
+                within -= late
+                done = min(CELLS, (last + late) * cells) if one is None else self._left(last - late)
             if typical > within:
                 continue
+            worth = 0.0 if index == current else -stay
             row, left_row, run = place
             if one is not None:
                 worth += after[left_row + int(done)] - price * more
@@ -167,7 +165,7 @@ class Plan:
         given: float,
         current: int | None,
         waking: float,
-        shifting: float,
+        returning: tuple[float, ...],
         price: float,
     ) -> tuple[int, bool]:
         """The same where some answer several of those who wait. Those first in line who cannot be
@@ -179,10 +177,10 @@ class Plan:
         alone, one = values.alone(silence), values.successor(silence) if count == 2 else None
         waits: dict[int, float] = {}  # of the next, once so many are gone
         best, highest = NONE_FITS, -inf
-        for known in self.costs.useful(count, shifting):
+        for known in self.costs.useful(count, current if returning else None):
             index, surely, _, _, _, _, typical, _, worst, place, takes, more = known
             row, left_row, run = place
-            late = waking if index == current else waking + shifting
+            late = waking + returning[index] if returning else waking
             end = typical + late
             if end > longest:
                 continue

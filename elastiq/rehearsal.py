@@ -7,69 +7,87 @@ Simulations that are to come out as the real thing must know by how much.
 
 from __future__ import annotations
 
+import operator
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import wait
 from contextlib import ExitStack, suppress
-from itertools import chain
-from math import exp, log
+from itertools import accumulate, chain
 from statistics import StatisticsError, fmean, linear_regression, median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from elastiq import timers
 from elastiq.bundle import Bundle
-from elastiq.correction import change
 from elastiq.errors import QueueFull
 from elastiq.load import LoadMonitor
 from elastiq.protocols import Arrays
 from elastiq.requests import Answer
+from elastiq.rests import LENGTHS, NOTHING, Curve, cost, flat
 from elastiq.worker import Worker
 
-RARE = 40  # requests that find nobody at work,
-PAUSE, LONG_PAUSE = 0.01, 0.1  # seconds after the last, in turns
-SOONEST, LATEST = 1e-3, 0.05  # seconds, in which caches cool
+RARE = 20  # requests that find nobody at work, after each of
+PAUSES = LENGTHS[:-1]  # since the last: after the longest, all is about as cold
 ROUNDS = 3  # of every point in turn: the device has slower spells
 RUSH = 20  # requests at once, or as many as that many runs answer,
 HURRY = 0.8  # so soon after another, beside what by the table one takes
-SPELL = 6  # runs of a point in a row, before it is another's turn
+SPELL = 6  # runs of a point in a row,
+FEW = 2  # and of another that wait at a time
 FURTHER = 0.25  # of the time after a run, for each more that it answered: as measured for four
 
 
 class Beside(NamedTuple):
-    """How runs differ from those that were measured: in seconds, but for the first."""
+    """How runs differ from those that were measured: in seconds, but for the first. What depends on
+    a rest is told for several."""
 
     stretch: float = 1.0  # times as long is each run,
     added: float = 0.0  # and by so much longer
-    waking: float = 0.0  # by which one is longer that finds all caches cold,
-    cooling: float = 0.01  # after how long without a run they are so by two thirds,
-    shifting: float = 0.0  # and one at another point than the run just before
+    waking: Curve = NOTHING  # by which one is longer, by how long nothing ran before,
+    returning: Curve = NOTHING  # and by how long its own point did not
     sending: float = 0.0  # until who sends many at once has sent the next
-    handing: float = 5e-5  # until a worker that sleeps begins
+    handing: Curve = flat(5e-5)  # until a worker that sleeps begins, by how long nothing ran
     after: float = 1e-4  # until the next can begin
 
     def took(self, measured: float) -> float:
         """How long a run takes that was measured to take so long."""
         return self.stretch * measured + self.added
 
-    def starting(self, rest: float, moved: bool) -> float:
-        """How much longer one takes after such a rest, and if it moved to another point."""
-        cold = 1.0 - exp(-rest / self.cooling)
-        return cold * self.waking + (change(self.shifting, cold) if moved else 0.0)
+    def starting(self, rest: float, away: float, moved: bool) -> float:
+        """How much longer one takes after such a rest, at a point that did not run for longer if it
+        moved there."""
+        returning = cost(self.returning, away) - (0.0 if moved else self.returning[0])
+        return cost(self.waking, rest) + returning
 
     def pause(self, answered: int) -> float:
         """Until the next run can begin, after one that answered so many."""
         return self.after * (1.0 + FURTHER * (answered - 1))
 
     def __str__(self) -> str:
-        added, waking, cooling, shifting, sending, handing, after = (
-            f"{1e3 * span:.2f} ms" for span in self[1:]
-        )
+        stretch, added, waking, returning, sending, handing, after = self
         return (
-            f"a run takes {self.stretch:.2f} times as long as in the table and {added}, {waking} "
-            f"more with cold caches, which they are by two thirds after {cooling}, and {shifting} "
-            f"more after another point's; it begins {handing} after a request, which is sent "
-            f"{sending} after another, and {after} after a run"
+            f"a run takes {stretch:.2f} times as long as in the table and {1e3 * added:.2f} ms, "
+            f"after a rest {_spell(waking)} more, and where its point rested {_spell(returning)}; "
+            f"it begins {_spell(handing)} after a request, which is sent {1e3 * sending:.2f} ms "
+            f"after another, and {1e3 * after:.2f} ms after a run"
         )
+
+
+def mean(some: Sequence[Beside]) -> Beside:
+    """What lies in the middle of several."""
+    return Beside(*map(_mean, zip(*some, strict=True)))
+
+
+def _mean(values: Sequence[Any]) -> Any:
+    """Of numbers, or of curves."""
+    if isinstance(values[0], tuple):
+        return tuple(map(fmean, zip(*values, strict=True)))
+    return fmean(values)
+
+
+def _spell(curve: Curve) -> str:
+    """The least and the most of it."""
+    least, most = (f"{1e3 * seconds:.2f}" for seconds in (min(curve), max(curve)))
+    return f"{least} ms" if least == most else f"{least} to {most} ms"
 
 
 def rehearse(bundle: Bundle, rare: int = RARE) -> Beside:
@@ -88,10 +106,7 @@ def rehearse(bundle: Bundle, rare: int = RARE) -> Beside:
             for point in points
         ]
         bundle.settle()
-        woken = [
-            [_one(workers[middle], inputs, pause) for pause in (PAUSE, LONG_PAUSE)]
-            for _ in range(rare // 2)
-        ]
+        woken = [[_one(workers[middle], inputs, pause) for pause in PAUSES] for _ in range(rare)]
         streams = [
             [
                 _stream(worker, inputs, RUSH * point.takes, took / point.takes)
@@ -100,18 +115,24 @@ def rehearse(bundle: Bundle, rare: int = RARE) -> Beside:
             for _ in range(ROUNDS)
         ]
         rushes = [_rush(workers[middle], inputs) for _ in range(ROUNDS)]
-        names = [point.name for point in points]
-        shifts = [more for _ in range(ROUNDS) for more in _shifts(workers[middle], names, inputs)]
+        names = [points[place].name for place in such]
+        returns = [
+            [_return(workers[middle], one, other, inputs, pause) for pause in (0.0, *PAUSES)]
+            for _ in range(ROUNDS)
+            for one, other in _neighbours(names)
+        ]
     busy = [median(chain.from_iterable(runs)) for runs in zip(*streams, strict=True)]
     stretch, added = _line(usual, busy)
     between = median(rush.each * fewest - fmean(rush.runs) for rush in rushes)
     sending = median(rush.sending for rush in rushes)
-    more = [median(one.took for one, _ in such) - busy[middle] for such in zip(*woken, strict=True)]
-    handing = median(latency - one.took for (one, latency), _ in woken)
-    shifting = median(shifts or [0.0])
-    return Beside(
-        stretch, added, *_cooling(*more), max(0.0, shifting), sending, handing, max(0.0, between)
-    )
+    returning = _rising(map(median, zip(*returns, strict=True))) if returns else NOTHING
+    after = list(zip(*woken, strict=True))  # each of the pauses
+    rested = [median(answer.took for answer, _ in ones) - busy[middle] for ones in after]
+    own = [cost(returning, pause) - returning[0] for pause in PAUSES]  # its caches got cold as well
+    waking = _rising([0.0, *map(operator.sub, rested, own)])
+    handed = [max(0.0, median(wait - answer.took for answer, wait in ones)) for ones in after]
+    handing = (handed[0], *handed, handed[-1])
+    return Beside(stretch, added, waking, returning, sending, handing, max(0.0, between))
 
 
 def _one(worker: Worker, inputs: Arrays, pause: float) -> tuple[Answer, float]:
@@ -128,6 +149,32 @@ def _one(worker: Worker, inputs: Arrays, pause: float) -> tuple[Answer, float]:
     while not done:  # whoever waits may be told before callbacks are called
         time.sleep(0.0)
     return answer, done[0] - due
+
+
+def _neighbours(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each point with another; none, where there is no other."""
+    return zip(names, (*names[1:], names[0]), strict=True) if len(names) > 1 else iter(())
+
+
+def _return(worker: Worker, name: str, other: str, inputs: Arrays, away: float) -> float:
+    """By how much a point's run takes longer than those before, after so long with another's: one
+    after the other, for the worker never waits."""
+    usual = [worker.submit(inputs, point=name) for _ in range(SPELL)]
+    between = deque(worker.submit(inputs, point=other) for _ in range(FEW))
+    wait(usual)
+    until = time.perf_counter() + away
+    while time.perf_counter() < until:
+        wait([between.popleft()])
+        between.append(worker.submit(inputs, point=other))
+    wait([last := worker.submit(inputs, point=name)])
+    return last.result().took - median(future.result().took for future in usual[1:])
+
+
+def _rising(costs: Iterable[float]) -> Curve:
+    """A curve through what was found after no rest and after `PAUSES`: a longer one costs no less,
+    and none less than nothing."""
+    curve = [max(0.0, most) for most in accumulate(costs, max)]
+    return (*curve, curve[-1])
 
 
 def _stream(worker: Worker, inputs: Arrays, count: int, each: float) -> list[float]:
@@ -160,29 +207,6 @@ def _rush(worker: Worker, inputs: Arrays) -> _Rush:
     wait(futures)
     each, sending = (time.perf_counter() - begun) / count, (sent - begun) / count
     return _Rush([future.result().took for future in futures], each, sending)
-
-
-def _shifts(worker: Worker, names: Sequence[str], inputs: Arrays) -> list[float]:
-    """By how much the first run of a point takes longer than those after it, where many wait."""
-    found = []
-    most = worker.limit // SPELL
-    for begin in range(0, len(names), most):
-        some = names[begin : begin + most]
-        futures = [[worker.submit(inputs, point=name) for _ in range(SPELL)] for name in some]
-        wait(chain.from_iterable(futures))
-        took = [[future.result().took for future in spell] for spell in futures]
-        # Before the first of all, nobody knows what ran, or when.
-        found += [first - median(rest) for first, *rest in took[1:]]
-    return found
-
-
-def _cooling(sooner: float, later: float) -> tuple[float, float]:
-    """What a run takes more with cold caches, and how soon they are so, by how much more it took
-    after the two pauses."""
-    waking = max(0.0, sooner, later)
-    warm = min(1.0 - 1e-9, max(1e-9, 1.0 - sooner / waking)) if waking > 0.0 else 1e-9
-    cooling = min(LATEST, max(SOONEST, -PAUSE / log(warm)))
-    return waking / (1.0 - exp(-LONG_PAUSE / cooling)), cooling
 
 
 def _line(measured: Sequence[float], found: Sequence[float]) -> tuple[float, float]:

@@ -28,6 +28,7 @@ from elastiq.protocols import Arrays
 from elastiq.records import PointRecord, Route
 from elastiq.rehearsal import Beside
 from elastiq.requests import Answer, Done
+from elastiq.rests import cost
 from elastiq.schedule import Law
 
 BESIDE = Beside()
@@ -163,6 +164,7 @@ class _Play:
         self._after = 0.0
         self._latest: str | None = None  # point that ran
         self._idle_since = -inf
+        self._ended: dict[str, float] = {}  # when a point's run did, last
         self._outcomes: list[Outcome] = [Outcome(REFUSED, 0.0)] * len(self._moments)
 
     def outcomes(self) -> list[Outcome]:
@@ -171,7 +173,8 @@ class _Play:
                 while self._desk.think():
                     pass
                 self._arrive(self._next())
-                self._clock.now += self._scene.beside.handing
+                rest = self._clock.now - self._idle_since
+                self._clock.now += cost(self._scene.beside.handing, rest)
             self._arrive(self._clock.now)
             if self._desk.waiting:
                 self._desk.serve_one()
@@ -200,11 +203,11 @@ class _Play:
         luck = self._luck[int(requests[0][PLACE])]
         took, ran = self._costs(point, self._scene.hog.at(begun), luck)
         beside = self._scene.beside
-        moved = self._latest not in (None, point)
-        took = beside.took(took) + beside.starting(begun - self._idle_since, moved)
+        rest, away = begun - self._idle_since, begun - self._ended.get(point, -inf)
+        took = beside.took(took) + beside.starting(rest, away, self._latest not in (None, point))
         self._latest = point
         self._arrive(begun + took)
-        self._idle_since = self._clock.now
+        self._idle_since = self._ended[point] = self._clock.now
         self._unanswered = len(requests)
         self._after = beside.pause(len(requests))
         return Done([{} for _ in requests], ran)

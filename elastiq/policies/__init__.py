@@ -42,11 +42,11 @@ class Situation(NamedTuple):
     pace: float | None = None  # mean time between arrivals lately
     given: float | None = None  # the time that requests had lately when they arrived
     waking: float = 0.0  # what any run costs more now, after a pause
-    shifting: float = 0.0  # what a run costs more now, at another option than `current`
+    returning: tuple[float, ...] = ()  # and at each option, for others ran; empty: at none
     watts: float = 0.0  # what runs took on average lately
     soon: float = AT_RANDOM  # share of arrivals lately that came soon after another
     rousing: float = 0.0  # what a request waits that finds nobody at work
-    changing: float = 0.0  # what `shifting` is where runs follow each other
+    changing: float = 0.0  # what the first run after another option's cost more lately
     beyond: int = 0  # how many more wait, behind those whose time left is told
     limit: float = inf  # how many may wait
 
@@ -56,7 +56,7 @@ class Situation(NamedTuple):
 
     def starting(self, index: int) -> float:
         """What a run costs more now at an option, in seconds."""
-        return self.waking + (0.0 if self.current in (None, index) else self.shifting)
+        return self.waking + (self.returning[index] if self.returning else 0.0)
 
 
 class Decision(NamedTuple):

@@ -70,7 +70,7 @@ class Utility:
         self._promise = Promise(self.in_time) if self.in_time else None
 
     def choose(self, options: tuple[Option, ...], situation: Situation) -> Decision:
-        _, slacks, current, pace, given, waking, shifting, watts, *lately, _, limit = situation
+        _, slacks, current, pace, given, waking, returning, watts, *lately, _, limit = situation
         soon, rousing, changing = lately
         beyond = situation.beyond
         price = self._price(watts)
@@ -99,7 +99,7 @@ class Utility:
             self._asked = asked
         left = inf if slacks[0] is None else slacks[0]
         behind = len(slacks) - 1 + beyond
-        best, refuses = plan.best(slacks, beyond, given, current, waking, shifting, price)
+        best, refuses = plan.best(slacks, beyond, given, current, waking, returning, price)
         if best == NONE_FITS:
             return Decision(_fastest(options), LATE, (1e3 * left,))
         if refuses:

@@ -11,6 +11,7 @@ from elastiq.hog import IDLE, read
 from elastiq.outcomes import IN_TIME, REFUSED, Outcome, summarize
 from elastiq.policies import policy
 from elastiq.rehearsal import Beside
+from elastiq.rests import NOTHING
 from elastiq.simulation import scene, simulate
 
 COSTS = {"small": 0.001, "middle": 0.002, "large": 0.004}
@@ -63,7 +64,7 @@ def test_a_load_that_falls_in_time_is_waited_for(points, make):
     """Nobody could be in time at the load when they come, and all are once it has gone."""
     table = make.table(COSTS, 20.0)
     made = scene(
-        np.array([0.0, 0.001]), 0.01, read("0:1,0.005:0"), beside=Beside(handing=0.0, after=0.0)
+        np.array([0.0, 0.001]), 0.01, read("0:1,0.005:0"), beside=Beside(handing=NOTHING, after=0.0)
     )
     assert bound(points, table, made).attainment == pytest.approx(1.0)
 

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elastiq.correction import (
-    COLDER,
     HALF_LIFE,
     HIGHEST,
     LOWEST,
@@ -15,7 +14,6 @@ from elastiq.correction import (
     Correction,
     Extra,
     Own,
-    change,
 )
 
 times = st.floats(allow_nan=True, allow_infinity=True)
@@ -62,12 +60,6 @@ def test_it_learns_a_slowdown_of_all_runs_within_some_twenty():
     for _ in range(25):
         correction.learn(2.0, 1.0)
     assert correction.expected(1.0) > 1.8
-
-
-def test_a_change_of_points_costs_less_where_all_is_cold():
-    assert change(0.004, 0.0) == 0.004
-    assert change(0.004, 1.0) == pytest.approx(0.004 * COLDER)
-    assert change(0.004, 0.5) == pytest.approx(0.002 * (1.0 + COLDER))
 
 
 @given(st.floats(LOWEST, HIGHEST), st.floats(0.1, 10.0))

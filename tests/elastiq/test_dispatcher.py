@@ -23,6 +23,7 @@ from elastiq.latency import LatencyTable
 from elastiq.load import Load
 from elastiq.policies import policy
 from elastiq.records import Route
+from elastiq.rests import flat
 from elastiq.rhythm import Rhythm
 
 
@@ -182,6 +183,19 @@ def test_a_point_that_is_offered_later_is_chosen_from_then_on(make):
     assert [option.point for option in choice.options] == ["small", "middle", "large"]
     assert choice.options[choice.situation.current].point == "large"
     assert chooser.decide([0.003]).point == "middle"
+
+
+def test_a_point_that_is_offered_is_colder_than_the_one_in_use(make):
+    points = [make.point("small", 0.5), make.point("large", 0.7)]
+    table, clock = make.table({"small": 0.001, "large": 0.004}), make.clock(step=0.0)
+    chooser = Dispatcher(points[1:], table, policy("deadline"), lambda: 0.0, clock=clock)
+    chooser.decide([1.0])
+    chooser._lessons.returns._costs = list(flat(0.0002))  # as if it had learnt that
+    clock.now += RENEWED * 1.1
+    chooser.learn(chooser.decide([1.0]), 0.004)
+    assert chooser.decide([1.0]).situation.returning == (0.0,)
+    chooser.offer(points[0])
+    assert chooser.decide([1.0]).situation.returning == pytest.approx((0.0002, 0.0), rel=0.01)
 
 
 def test_a_point_that_was_not_measured_cannot_be_offered(make):

@@ -31,13 +31,19 @@ def chance(option, within):
     return 0.0 if within < option.typical else np.interp(within, times, (TYPICAL, LIKELY, 1.0))
 
 
+def returns(current, seconds):
+    """What it costs to come to each option from another: as much, or nothing at all."""
+    return tuple(seconds * (n != current) for n in range(len(OPTIONS))) if seconds else ()
+
+
 def worth(place, lefts, current, waking, shifting):
     """What a run earns, and what it leaves to those who come after it."""
     option = OPTIONS[place]
     late = waking + (0.0 if place == current else shifting)
     first = next((n for n, left in enumerate(lefts) if option.typical + late <= left), None)
     if first is None or (
-        option.takes > 1 and place not in {k[0] for k in COSTS.useful(len(lefts), shifting)}
+        option.takes > 1
+        and place not in {k[0] for k in COSTS.useful(len(lefts), current if shifting else None)}
     ):
         return -inf
     gone = min(first + option.takes, len(lefts))
@@ -64,7 +70,8 @@ def worth(place, lefts, current, waking, shifting):
 )
 @settings(max_examples=300)
 def test_no_option_is_worth_more_than_the_best(slacks, current, waking, shifting):
-    best, _ = PLAN.best(tuple(slacks), 0, GIVEN, current, waking, shifting, 0.0)
+    returning = returns(current, shifting)
+    best, _ = PLAN.best(tuple(slacks), 0, GIVEN, current, waking, returning, 0.0)
     all_worths = [worth(n, slacks, current, waking, shifting) for n in range(len(OPTIONS))]
     if best == NONE_FITS:
         assert max(all_worths) == -inf
@@ -76,7 +83,8 @@ def test_a_point_for_many_is_kept_for_one_where_a_change_is_dear():
     """Where it is free, one is better answered alone."""
     many = next(n for n, option in enumerate(OPTIONS) if option.takes > 1)
     (free, _), (dear, _) = (
-        PLAN.best((GIVEN,), 0, GIVEN, many, 0.0, shifting, 0.0) for shifting in (0.0, GIVEN)
+        PLAN.best((GIVEN,), 0, GIVEN, many, 0.0, returns(many, seconds), 0.0)
+        for seconds in (0.0, GIVEN)
     )
     assert OPTIONS[free].takes == 1
     assert dear == many

@@ -2,14 +2,14 @@
 
 import threading
 import time
-from math import exp
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from elastiq.rehearsal import LATEST, LONG_PAUSE, PAUSE, SOONEST, _cooling, _line, rehearse
+from elastiq.rehearsal import Beside, _line, _rising, mean, rehearse
 from elastiq.requests import Done
+from elastiq.rests import COUNT, LENGTHS, NOTHING, flat
 from elastiq.worker import Worker
 
 RUN = 0.001
@@ -45,7 +45,8 @@ def test_all_is_answered_by_the_worker_and_nothing_takes_less_than_no_time(bundl
 
     beside = rehearse(bundle({"only": RUN}, execute), rare=10)
     assert threading.get_ident() not in by and len(by) == 1
-    assert beside.handing > 0.0 and min(beside) >= 0.0 and beside.shifting == 0.0
+    assert min(beside.handing) > 0.0 and beside.returning == NOTHING
+    assert min(beside.stretch, beside.added, *beside.waking, beside.sending, beside.after) >= 0.0
     assert beside.took(RUN) >= RUN
 
 
@@ -60,8 +61,8 @@ def test_a_run_after_another_points_may_take_longer(bundle):
 
     runs = {f"p{place:02}": RUN for place in range(13)}  # more than fit into the queue
     beside = rehearse(bundle(runs, execute), rare=2)
-    assert beside.shifting > 2 * RUN
-    assert beside.took(RUN) < beside.shifting  # which other runs do not take
+    assert beside.returning[0] > 2 * RUN
+    assert beside.took(RUN) < beside.returning[0]  # which other runs do not take
 
 
 @pytest.mark.parametrize("stretch, added", [(1.0, 0.0), (1.6, 0.0), (0.7, 0.0002), (1.3, 0.0005)])
@@ -71,18 +72,25 @@ def test_a_slower_device_is_told_from_colder_caches(stretch, added):
     assert found == pytest.approx((stretch, added))
 
 
-@pytest.mark.parametrize("cooling", [0.0015, 0.008, 0.03])
-def test_it_finds_how_soon_a_device_cools_and_what_that_costs(cooling):
-    sooner, later = (0.0005 * (1.0 - exp(-pause / cooling)) for pause in (PAUSE, LONG_PAUSE))
-    assert _cooling(sooner, later) == pytest.approx((0.0005, cooling), rel=0.05)
+def test_what_was_found_after_rests_is_made_to_rise():
+    assert _rising([-1e-4, 1e-4, 3e-4, 2e-4, 5e-4]) == (0.0, 1e-4, 3e-4, 3e-4, 5e-4, 5e-4)
+    assert len(_rising([0.0] * (COUNT))) == len(NOTHING)
 
 
-@pytest.mark.parametrize(
-    "more", [(0.0, 0.0), (-1e-3, -1e-4), (5e-4, 5e-4), (1e-3, 5e-4), (0.0, 5e-4)]
-)
-def test_any_two_runs_after_pauses_make_some_sense(more):
-    waking, cooling = _cooling(*more)
-    assert waking >= max(0.0, *more) and SOONEST <= cooling <= LATEST
+def test_a_point_that_stays_gets_cold_as_the_device_does_and_one_that_returns_by_itself():
+    beside = Beside(waking=(0.0, 1.0, 2.0, 2.0, 2.0, 2.0), returning=(3.0, 3.0, 3.0, 5.0, 5.0, 5.0))
+    assert beside.starting(0.0, 0.0, moved=False) == 0.0
+    assert beside.starting(0.0, 0.0, moved=True) == 3.0
+    assert beside.starting(0.0, LENGTHS[2], moved=True) == 5.0
+    assert beside.starting(LENGTHS[0], LENGTHS[0], moved=False) == 1.0
+    assert beside.starting(1.0, 1.0, moved=False) == 2.0 + 5.0 - 3.0
+
+
+def test_in_the_middle_of_two_lies_the_mean_of_each():
+    one, other = Beside(stretch=1.0, waking=flat(1e-3)), Beside(stretch=2.0, waking=flat(3e-3))
+    found = mean([one, other])
+    assert found.stretch == 1.5 and found.waking == pytest.approx(flat(2e-3))
+    assert found.handing == one.handing and "1.50 times" in str(found)
 
 
 def test_one_point_alone_is_taken_to_be_slower_and_no_run_to_be_less_than_half_its_own():

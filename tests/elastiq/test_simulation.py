@@ -1,7 +1,6 @@
 """Simulated replays: the product's own desk and policies, by a clock of their own."""
 
 from itertools import pairwise
-from math import exp
 
 import numpy as np
 import pytest
@@ -9,18 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elastiq.arrivals import gamma, step
-from elastiq.correction import COLDER
 from elastiq.hog import IDLE, read
 from elastiq.latency import Latency, LatencyTable, Row
 from elastiq.outcomes import IN_TIME, REFUSED, summarize
 from elastiq.policies import Decision, policy
 from elastiq.records import WHOLE, Route
 from elastiq.rehearsal import FURTHER, Beside
+from elastiq.rests import NOTHING, flat
 from elastiq.service import TRIED, WRONG
 from elastiq.simulation import Costs, quantile, scene, simulate
 
 COSTS = {"small": 0.001, "middle": 0.002, "large": 0.004}
-NONE = Beside(handing=0.0, after=0.0)
+NONE = Beside(handing=NOTHING, after=0.0)
+SOON_COLD = (0.0, 0.0015, *(0.003,) * 4)  # within few milliseconds
 SCORES = {"small": 0.6, "middle": 0.8, "large": 0.9}
 
 
@@ -112,12 +112,13 @@ def test_requests_are_answered_together_where_a_point_takes_several(make):
 
 
 def test_what_a_device_takes_beside_its_table_is_taken(points):
-    beside = Beside(1.5, 0.0002, 0.0004, cooling=0.002, handing=0.0001, after=0.0008)
+    waking = (0.0, 0.0001, 0.0004, 0.0004, 0.0004, 0.0004)
+    beside = Beside(1.5, 0.0002, waking, handing=flat(0.0001), after=0.0008)
     made = scene(np.array([0.1, 0.101, 1.0]), 0.1, IDLE, beside=beside)
     outcomes = simulate(points, steady(), policy("fixed", point="small"), made)
     first = 0.0001 + 0.0015 + 0.0002 + 0.0004
     # The second came meanwhile, and begins once the first is over and done with: hardly colder.
-    second = first + 0.0008 + 0.0015 + 0.0002 + 0.0004 * (1 - exp(-0.4)) - 0.001
+    second = first + 0.0008 + 0.0015 + 0.0002 + 0.8 * 0.0001 - 0.001
     assert [outcome.latency for outcome in outcomes] == pytest.approx([first, second, first])
 
 
@@ -131,9 +132,9 @@ def test_requests_that_come_at_once_are_sent_one_after_the_other(points):
     assert [outcome.state for outcome in outcomes] == [IN_TIME] * 3 + [REFUSED]
 
 
-@pytest.mark.parametrize(("apart", "share"), [(1e-9, 1.0), (1.0, COLDER)])
-def test_a_change_of_points_takes_what_it_does_on_the_device(points, apart, share):
-    """After a rest, the other engine's caches are hardly colder than all."""
+@pytest.mark.parametrize(("apart", "moved", "stayed"), [(1e-9, 0.0002, 0.0), (1.0, 0.0005, 0.0003)])
+def test_a_change_of_points_takes_what_it_does_on_the_device(points, apart, moved, stayed):
+    """The more, the longer the other engine did not run; and one that stays gets cold as well."""
 
     class Alternating:
         name = "alternating"
@@ -146,11 +147,16 @@ def test_a_change_of_points_takes_what_it_does_on_the_device(points, apart, shar
             return Decision(self.turn // 2 % 2, "its turn")
 
     moments = 1.0 + apart * np.arange(6)
-    made = scene(moments, 0.1, IDLE, beside=NONE._replace(shifting=0.0005))
+    returning = (0.0002,) * 4 + (0.0005,) * 2
+    made = scene(moments, 0.1, IDLE, beside=NONE._replace(returning=returning))
     outcomes = simulate(points, steady(), Alternating(), made)
     more = [outcome.took - COSTS[outcome.point] for outcome in outcomes]
-    changes = [0.0, *(share * 0.0005 * (a.point != b.point) for a, b in pairwise(outcomes))]
-    assert more == pytest.approx(changes) and 0.0 < sum(changes) < 0.0025
+    names = [outcome.point for outcome in outcomes]
+    expected = [0.0003]  # the first of all moved from nowhere
+    for place, (before, point) in enumerate(pairwise(names), 1):
+        known = moved if point in names[:place] else 0.0005
+        expected.append(stayed if point == before else known)
+    assert more == pytest.approx(expected) and {stayed, moved, 0.0005} <= set(expected)
 
 
 @pytest.mark.parametrize("kind, options", [("fixed", {"point": "small"}), ("utility", {})])
@@ -158,7 +164,7 @@ def test_a_device_too_cold_to_be_in_time_is_warmed_by_those_who_come(points, kin
     """Bursts, before each of which caches go so cold that no run is in time: who refuses all that
     come then never has a warm run again."""
     bursts = 0.04 * np.arange(60)[:, None] + 0.0015 * np.arange(15)
-    made = scene(bursts.ravel(), 0.003, IDLE, beside=NONE._replace(waking=0.003, cooling=0.0015))
+    made = scene(bursts.ravel(), 0.003, IDLE, beside=NONE._replace(waking=SOON_COLD))
     found = report(points, steady(), made, kind, **options)
     assert 0.75 < found.in_time / found.requests < 14.5 / 15
 

@@ -66,7 +66,7 @@ def test_what_a_shift_costs_counts_for_all_who_come_after(make):
     options = make.options((1.0, 0.80), (1.05, 0.85))
     traffic = {"pace": 1.3, "given": 4.0, "current": 0}
     assert choose(options, [4.0, 3.5], **traffic).index == 1
-    assert choose(options, [4.0, 3.5], shifting=1.0, **traffic).index == 0
+    assert choose(options, [4.0, 3.5], returning=(0.0, 1.0), **traffic).index == 0
 
 
 def test_with_no_deadline_it_is_as_right_as_it_can_be(make):
@@ -116,7 +116,7 @@ def test_the_same_question_has_the_same_answer_however_often(make):
     assert [policy("utility").choose(*question).index for question in asked] == first
 
 
-@example([(1e-6, 1.0, 1)], [1.0, -1.5e305], None, 1e-6, 0.0, 0.0, None)
+@example([(1e-6, 1.0, 1)], [1.0, -1.5e305], None, 1e-6, 0.0, None, None)
 @given(
     st.lists(
         st.tuples(st.floats(1e-6, 1e3), st.floats(0.0, 1.0), st.sampled_from([1, 2, 4])),
@@ -127,13 +127,14 @@ def test_the_same_question_has_the_same_answer_however_often(make):
     st.none() | st.floats(0.0, inf),
     any_time,
     st.floats(0.0, 10.0),
-    st.floats(0.0, 10.0),
+    st.none() | st.lists(st.floats(0.0, 10.0), min_size=6, max_size=6),
     st.none() | st.integers(0, 5),
 )
-def test_any_situation_is_answered(make, costs, slacks, pace, given, waking, shifting, current):
+def test_any_situation_is_answered(make, costs, slacks, pace, given, waking, cold, current):
     options = make.options(*costs)
     current = None if current is None else current % len(options)
-    situation = Situation(0.0, tuple(slacks), current, pace, given, waking, shifting)
+    returning = () if cold is None else tuple(cold[: len(options)])
+    situation = Situation(0.0, tuple(slacks), current, pace, given, waking, returning)
     decision = policy("utility").choose(options, situation)
     assert 0 <= decision.index < len(options) and decision.why
 

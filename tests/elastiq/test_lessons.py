@@ -143,9 +143,8 @@ def test_a_point_costs_the_more_the_longer_only_others_ran_and_after_a_rest_hard
         away = clock.now - ended[choice.point]
         clock.now += runs[choice.point]
         ended[choice.point] = clock.now
-        dispatcher.learn(
-            choice, runs[choice.point] + (0.0005 if away > 0.01 else 0.0001 * (away > 0))
-        )
+        more = 0.0005 if away > 0.01 else 0.0001 if away > 0.0 else 0.0
+        dispatcher.learn(choice, runs[choice.point] + more)
 
     def soon():
         clock.now += RENEWED
@@ -161,6 +160,17 @@ def test_a_point_costs_the_more_the_longer_only_others_ran_and_after_a_rest_hard
     assert dispatcher.decide([1.0]).situation.returning == pytest.approx((0.0001, 0.0), rel=0.3)
     clock.now += 1.0
     assert max(dispatcher.decide([1.0]).situation.returning) < 0.0001
+
+
+def test_a_point_whose_every_run_is_the_first_after_another_does_not_seem_slow_by_itself(make):
+    clock = make.clock(step=0.0)
+    dispatcher = make.dispatcher({"small": 0.001, "large": 0.004}, clock=clock)
+    for turn in range(2000):
+        choice = dispatcher.decide([(0.002, 1.0)[turn % 5 == 0]])
+        clock.now += REST / 2
+        dispatcher.learn(choice, {"small": 0.001, "large": 0.004 + 0.002}[choice.point])
+    assert dispatcher._known.own == (1.0, 1.0)
+    assert dispatcher.decide([0.002]).situation.returning[1] > 0.001
 
 
 def test_where_runs_are_short_it_learns_from_the_latest_before_each_look(make):

@@ -74,7 +74,7 @@ def test_a_slower_device_is_told_from_colder_caches(stretch, added):
 
 def test_what_was_found_after_rests_is_made_to_rise():
     assert _rising([-1e-4, 1e-4, 3e-4, 2e-4, 5e-4]) == (0.0, 1e-4, 3e-4, 3e-4, 5e-4, 5e-4)
-    assert len(_rising([0.0] * (COUNT))) == len(NOTHING)
+    assert len(_rising([0.0] * COUNT)) == len(NOTHING)
 
 
 def test_a_point_that_stays_gets_cold_as_the_device_does_and_one_that_returns_by_itself():

@@ -90,10 +90,11 @@ def test_it_moves_up_with_a_margin_and_down_at_once(make):
 
 def test_what_a_shift_costs_now_counts(make):
     options = make.options((1, 0.5), (2, 0.7))
-    cold = Situation(0.0, (2.5,), 0, returning=(0.0, 0.6))
+    cold = Situation(0.0, (2.5,), 0, returning=(0.0, 0.5))
+    warm = cold._replace(current=1, returning=(0.5, 0.0))
     assert deadline.choose(options, cold).index == 0
-    assert deadline.choose(options, cold._replace(returning=(0.6, 0.0))).index == 1
-    assert deadline.choose(options, cold._replace(returning=(0.6, 0.0), waking=1.0)).index == 0
+    assert deadline.choose(options, warm).index == 1
+    assert deadline.choose(options, warm._replace(waking=1.0)).index == 0
 
 
 def test_it_says_why(make):

@@ -35,7 +35,6 @@ class Costs:
 
     def __init__(self, options: tuple[Option, ...], given: float, extra: list[float]) -> None:
         self.options = options
-        self.packs = any(option.takes > 1 for option in options)
         self.fastest = min(option.busy / option.takes for option in options)  # per request
         self.cells = cells = GIVEN / given  # in a second
         self.known: list[_Known] = [
@@ -58,19 +57,22 @@ class Costs:
         singles = [option for option in options if option.takes == 1]
         self._one_by_one = [_one_by_one(option, singles) for option in options]
         self._most = max(option.takes for option in options)
-        self._useful: dict[tuple[int, int | None], list[_Known]] = {}
+        self._useful: dict[tuple[int, int | None], tuple[list[_Known], bool]] = {}
 
-    def useful(self, waiting: int, current: int | None = None) -> list[_Known]:
-        """The options for so many: few gain nothing from room for more, if they are done as soon
-        one by one. Where a change costs something, they may from that of the `current` one."""
+    def useful(self, waiting: int, current: int | None = None) -> tuple[list[_Known], bool]:
+        """The options for so many, and whether any answers several of them: few gain nothing from
+        room for more, if they are done as soon one by one. Where a change costs something, they may
+        from that of the `current` one."""
         key = min(waiting, self._most), current
         found = self._useful.get(key)
         if found is None:
-            found = self._useful[key] = [
+            options = [
                 known
                 for known, fewer in zip(self.known, self._one_by_one, strict=True)
                 if key[0] > fewer or known[0] == current
             ]
+            packs = waiting > 1 and any(takes > 1 for *_, takes, _ in options)
+            found = self._useful[key] = options, packs
         return found
 
 
@@ -106,8 +108,9 @@ class Plan:
     ) -> tuple[int, bool]:
         """The best option, or NONE_FITS; and whether to refuse the request is better."""
         waiting = len(slacks)
-        if self.costs.packs and waiting > 1:
-            return self._best_pack(slacks, beyond, given, current, waking, returning, price)
+        useful, packs = self.costs.useful(waiting, current if returning else None)
+        if packs:
+            return self._best_pack(useful, slacks, beyond, given, current, waking, returning, price)
         left = inf if slacks[0] is None else slacks[0]
         cells = self.costs.cells
         behind = slacks[1] if waiting > 1 else None
@@ -129,7 +132,7 @@ class Plan:
             at_once = min(CELLS, last * cells)
         left -= waking
         best, highest, stay = NONE_FITS, -inf, self._values.stay
-        for known in self.costs.useful(1, current if returning else None):
+        for known in useful:
             index, sure, likely, maybe, steep, steeper, typical, nine, worst, place, _, more = known
             within, done = left, at_once
             if returning and (late := returning[index]):
@@ -160,6 +163,7 @@ class Plan:
 
     def _best_pack(
         self,
+        useful: list[_Known],
         slacks: tuple[float | None, ...],
         beyond: int,
         given: float,
@@ -177,7 +181,7 @@ class Plan:
         alone, one = values.alone(silence), values.successor(silence) if count == 2 else None
         waits: dict[int, float] = {}  # of the next, once so many are gone
         best, highest = NONE_FITS, -inf
-        for known in self.costs.useful(count, current if returning else None):
+        for known in useful:
             index, surely, _, _, _, _, typical, _, worst, place, takes, more = known
             row, left_row, run = place
             late = waking + returning[index] if returning else waking

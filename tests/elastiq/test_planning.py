@@ -43,7 +43,7 @@ def worth(place, lefts, current, waking, shifting):
     first = next((n for n, left in enumerate(lefts) if option.typical + late <= left), None)
     if first is None or (
         option.takes > 1
-        and place not in {k[0] for k in COSTS.useful(len(lefts), current if shifting else None)}
+        and place not in {k[0] for k in COSTS.useful(len(lefts), current if shifting else None)[0]}
     ):
         return -inf
     gone = min(first + option.takes, len(lefts))

@@ -27,9 +27,12 @@ class Median:
         self._first = self._second = value
 
     def __call__(self, third: float) -> float:
-        first, second = self._first, self._second
-        self._first, self._second = second, third
-        return max(min(first, second), min(max(first, second), third))
+        return self._sorted(third)[1]
+
+    def _sorted(self, third: float) -> list[float]:
+        three = sorted((self._first, self._second, third))
+        self._first, self._second = self._second, third
+        return three
 
 
 class Usual(Median):
@@ -43,9 +46,8 @@ class Usual(Median):
         super().__init__(0.0)
 
     def __call__(self, third: float) -> float:
-        before = self._first, self._second
-        middle = super().__call__(third)
-        if min(*before, third) > FAR or max(*before, third) < -FAR:
+        lowest, middle, highest = self._sorted(third)
+        if lowest > FAR or highest < -FAR:
             return middle
         return min(FAR, max(-FAR, middle))
 
@@ -105,16 +107,20 @@ class Fading:
     """What is learnt of some runs only, and goes back to what is usual while there are none: else a
     bad minute would bar what only they could show to be over."""
 
-    def __init__(self, usual: float, clock: Callable[[], float]) -> None:
+    def __init__(self, usual: float, clock: Callable[[], float] | None) -> None:
         self._usual = self._value = usual
         self._clock = clock
-        self._learnt = clock()
+        self._learnt = clock() if clock else 0.0
 
     def __call__(self) -> float:
+        if self._clock is None:
+            return self._value
         return self._usual + (self._value - self._usual) * retained(self._clock() - self._learnt)
 
     def become(self, value: float) -> None:
-        self._value, self._learnt = value, self._clock()
+        self._value = value
+        if self._clock is not None:
+            self._learnt = self._clock()
 
 
 class Own:
@@ -145,7 +151,7 @@ class Extra:
     """`seconds` follows a cost that comes on top of some runs, whatever they take themselves. By a
     clock that goes, it is forgotten while there are no such runs."""
 
-    def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
         self._seconds = Fading(0.0, clock)
         self._median = Median(0.0)
 

@@ -85,6 +85,7 @@ class Dispatcher:
         self._clock = clock
         self._ended = -inf
         self._runs = deque[Run](maxlen=RUNS)  # not taken in yet
+        self._taken_in = False  # what runs really took, and not told of since
         self._measured: dict[tuple[str, float], tuple[Option, ...]] = {}
         self._corrected: dict[_Device, dict[str, tuple[Option, ...]]] = {}
         self._along: dict[tuple[int, float, tuple[str, ...]], float] = {}
@@ -171,8 +172,11 @@ class Dispatcher:
             self._adopt()
         rest = now - self._ended
         if now - self._renewed > (RENEWED if rest < REST else OVERDUE):
-            self._renew(now)
-            self._hear(rhythm)
+            if rest < REST and not self._taken_in:  # those in a row should not wait for both
+                self._take_in()
+            else:
+                self._renew(now)
+                self._hear(rhythm)
         elif self._differs(rhythm.pace, now):
             self._hear(rhythm)
         if now - self._aged > AGED:
@@ -214,7 +218,7 @@ class Dispatcher:
         before it, since the first was called, and between that and the answers before, if it
         waited meanwhile, or since it came and found nobody at work.
 
-        It is taken in when the device is looked at, with the few before it; where runs are short,
+        It is taken in before the device is looked at, with the few before it; where runs are short,
         these are enough to go by. There and then, each would be after an engine that has filled the
         caches with its own, and take three times as long while others wait.
         """
@@ -228,6 +232,7 @@ class Dispatcher:
 
     def _take_in(self) -> None:
         """What the latest runs really took."""
+        self._taken_in = True
         while self._runs:
             run = self._runs.popleft()
             choice, index = run.choice, run.choice.decision.index
@@ -292,6 +297,7 @@ class Dispatcher:
         """
         self._take_in()
         self._renewed, load, before, lessons = now, self._load(), self._known, self._lessons
+        self._taken_in = False
         own_before = before.own or (1.0,) * len(self._points)
         others = load.others if isinstance(load, Load) else load
         self._known = known = _Known(

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from elastiq.dispatcher import (
     OVERDUE,
     RENEWED,
     REST,
+    RUNS,
     UNHEARD,
     Dispatcher,
 )
@@ -97,6 +99,18 @@ def test_the_load_is_looked_at_now_and_then_and_not_at_every_request(watched):
         clock.now += 0.9 * REST
         dispatcher.learn(dispatcher.decide(), 0.001)
     assert 5 <= len(looks) <= 10
+
+
+def test_no_request_in_a_row_waits_for_what_was_learnt_and_for_a_look(watched, monkeypatch):
+    dispatcher, clock, looks = watched
+    learnt = Counter()  # runs, by when
+    monkeypatch.setattr(dispatcher._lessons, "take_in", lambda *_: learnt.update([clock.now]))
+    for _ in range(round(10 * RENEWED / REST)):
+        clock.now += 0.9 * REST
+        dispatcher.learn(dispatcher.decide(), 0.001)
+    assert max(learnt.values()) == RUNS
+    assert len(looks) >= 5
+    assert all(learnt[moment] <= 1 for moment in looks)
 
 
 def test_who_looked_between_requests_keeps_nobody_waiting_for_it(watched):
@@ -192,7 +206,9 @@ def test_a_point_that_is_offered_is_colder_than_the_one_in_use(make):
     chooser.decide([1.0])
     chooser._lessons.returns._costs = list(flat(0.0002))  # as if it had learnt that
     clock.now += RENEWED * 1.1
-    chooser.learn(chooser.decide([1.0]), 0.004)
+    for _ in range(4):
+        chooser.learn(chooser.decide([1.0]), 0.004)
+        clock.now += 0.6 * REST
     assert chooser.decide([1.0]).situation.returning == (0.0,)
     chooser.offer(points[0])
     assert chooser.decide([1.0]).situation.returning == pytest.approx((0.0002, 0.0), rel=0.01)

@@ -14,7 +14,7 @@ def test_it_learns_that_everything_is_slower_today(make):
     clock = make.clock(step=0.0)
     dispatcher = make.dispatcher(clock=clock)
     assert dispatcher.decide([0.006]).point == "large"
-    for _ in range(200):
+    for _ in range(250):
         choice = dispatcher.decide([0.006])
         dispatcher.learn(choice, 2.0 * {"small": 0.001, "large": 0.004}[choice.point])
         clock.now += REST / 2  # no pause, and now and then a new look
@@ -42,7 +42,7 @@ def test_a_point_that_was_slow_long_ago_is_not_taken_for_slow_while_it_does_not_
 
     def run(times, slacks, slower):
         for turn in range(times):
-            choice = dispatcher.decide([slacks[turn // 5 % len(slacks)]])
+            choice = dispatcher.decide([slacks[turn // 7 % len(slacks)]])
             clock.now += REST / 2
             took = runs[choice.point] * (slower if choice.point == "middle" else 1.0)
             dispatcher.learn(choice, took)

@@ -6,7 +6,8 @@ No engine is measured: the points have invented latencies, and the worker's engi
 sleeps for a millisecond, or computes for about as long (a product of matrices, by ONNX Runtime on
 one thread, which fills the caches with its own as an engine does). It is asked, or given requests
 whose futures are waited for; beside it stands a pool of one thread, which chooses and keeps
-nothing. Rounds of the different measurements are interleaved.
+nothing. A choice is made right after another, and right after such a product, as it is on a device.
+Rounds of the different measurements are interleaved.
 """
 
 from __future__ import annotations
@@ -58,14 +59,18 @@ def dispatcher(load: Callable[[], Load | float]) -> Dispatcher:
     return Dispatcher(points, table(), policy("utility"), load)
 
 
-def choosing(waiting: int, load: Callable[[], Load | float]) -> Callable[[], float]:
-    """One `decide` and `learn` with a queue of this length, while the load drifts."""
+def choosing(
+    waiting: int, load: Callable[[], Load | float], engine: Execute | None = None
+) -> Callable[[], float]:
+    """One `decide` and `learn` with a queue of this length, if need be after a run."""
     chooser = dispatcher(load)
     slacks = [0.05 + 0.01 * place for place in range(waiting)]
     random = np.random.default_rng(0)
     noise = iter(random.uniform(0.9, 1.2, ROUNDS * RUNS + 1).tolist())
 
     def once() -> float:
+        if engine is not None:
+            engine("", [{}], None)
         start = time.perf_counter()
         choice = chooser.decide(slacks, Rhythm(0.02, given=0.06))
         chooser.learn(choice, next(noise) * choice.predicted / choice.today.factor)
@@ -167,6 +172,8 @@ def measure() -> dict[str, dict[str, float]]:
             "decide + learn, nobody behind": choosing(1, monitor),
             "decide + learn, 16 behind": choosing(17, monitor),
             "decide + learn, 16 behind, load drifting": choosing(17, drifting()),
+            "decide + learn after a run, nobody behind": choosing(1, monitor, engine),
+            "decide + learn after a run, 16 behind": choosing(17, monitor, engine),
             "worker, engine returns at once": asking(idle),
             "worker, engine sleeps 1 ms": asking(slow),
             "worker, engine computes for about 1 ms": asking(real),

@@ -35,7 +35,8 @@ KEPT = 256  # situations whose options are kept
 HELD = "where its session began"
 UNHEARD = Rhythm()
 GUESS = 2.0  # times the costliest run for one: what requests are given, before there was one
-RUNS = 8  # that are taken in at each look, at most
+RUNS = 8  # that are taken in at each look, at most,
+AT_ONCE = 4  # and by one decision before it, where others wait
 
 
 class _Known(NamedTuple):
@@ -85,7 +86,6 @@ class Dispatcher:
         self._clock = clock
         self._ended = -inf
         self._runs = deque[Run](maxlen=RUNS)  # not taken in yet
-        self._taken_in = False  # what runs really took, and not told of since
         self._measured: dict[tuple[str, float], tuple[Option, ...]] = {}
         self._corrected: dict[_Device, dict[str, tuple[Option, ...]]] = {}
         self._along: dict[tuple[int, float, tuple[str, ...]], float] = {}
@@ -172,8 +172,8 @@ class Dispatcher:
             self._adopt()
         rest = now - self._ended
         if now - self._renewed > (RENEWED if rest < REST else OVERDUE):
-            if rest < REST and not self._taken_in:  # those in a row should not wait for both
-                self._take_in()
+            if rest < REST and len(self._runs) > 1:  # those in a row should not wait for all
+                self._take_in(AT_ONCE)
             else:
                 self._renew(now)
                 self._hear(rhythm)
@@ -230,10 +230,9 @@ class Dispatcher:
             self._spending.spend(choice.option.energy)
         self._runs.append(Run(choice, took, before, between, roused, ran))
 
-    def _take_in(self) -> None:
+    def _take_in(self, most: int = RUNS) -> None:
         """What the latest runs really took."""
-        self._taken_in = True
-        while self._runs:
+        for _ in range(min(most, len(self._runs))):
             run = self._runs.popleft()
             choice, index = run.choice, run.choice.decision.index
             measured = self._at(choice.kind, choice.situation.load)[index]
@@ -297,7 +296,6 @@ class Dispatcher:
         """
         self._take_in()
         self._renewed, load, before, lessons = now, self._load(), self._known, self._lessons
-        self._taken_in = False
         own_before = before.own or (1.0,) * len(self._points)
         others = load.others if isinstance(load, Load) else load
         self._known = known = _Known(

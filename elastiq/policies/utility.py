@@ -70,10 +70,9 @@ class Utility:
         self._promise = Promise(self.in_time) if self.in_time else None
 
     def choose(self, options: tuple[Option, ...], situation: Situation) -> Decision:
-        _, slacks, current, pace, given, waking, returning, watts, *lately, _, limit = situation
-        soon, rousing, changing = lately
-        beyond = situation.beyond
-        price = self._price(watts)
+        _, slacks, current, pace, given, waking, returning, watts, *lately = situation
+        soon, rousing, changing, beyond, limit = lately
+        price = 0.0 if self.watts == inf else self._price(watts)
         if given is None and (given := _given(slacks)) is None:
             extra = self._extra(options)
             worth = [
@@ -131,8 +130,6 @@ class Utility:
 
     def _price(self, watts: float) -> float:
         """What the energy of the costliest option is worth above that of the cheapest."""
-        if self.watts == inf:
-            return 0.0
         return PRICE * max(0.0, (watts / self.watts - NEAR) / (1.0 - NEAR))
 
     def _promised(self, options: tuple[Option, ...], step: int) -> tuple[Option, ...]:

@@ -70,8 +70,8 @@ class Utility:
         self._promise = Promise(self.in_time) if self.in_time else None
 
     def choose(self, options: tuple[Option, ...], situation: Situation) -> Decision:
-        _, slacks, current, pace, given, waking, returning, watts, *lately = situation
-        soon, rousing, changing, beyond, limit = lately
+        _, slacks, current, pace, given, waking, returning, *lately, beyond, limit = situation
+        watts, soon, rousing, changing = lately
         price = 0.0 if self.watts == inf else self._price(watts)
         if given is None and (given := _given(slacks)) is None:
             extra = self._extra(options)

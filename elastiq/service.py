@@ -194,10 +194,25 @@ class Service:
             return False
         if left <= 0.0 or request.expired(now):
             return True
-        if not choice.decision.refuses and needed <= left:
+        if not choice.decision.refuses and (needed <= left or _warms(request, choice)):
             return False
         odds = max(1.0, needed / (WRONG * left))
         return now - self._last_run < TRIED * odds * odds * needed
+
+
+def _warms(request: Request, choice: Choice) -> bool:
+    """Whether it would be in time but for the rest before it, and so no other would be in its stead
+    who comes soon.
+
+    Where a start takes longer than anybody is given, somebody has to make it: if each was refused
+    in turn, the device would rest for ever.
+    """
+    situation, needed, given = choice.situation, choice.predicted, request.given
+    left, pace = situation.slack, situation.pace
+    if left is None or given is None or pace is None or pace > given:
+        return False
+    warm = needed - situation.starting(choice.decision.index)
+    return warm <= left and needed + situation.rousing > given
 
 
 def _slacks(first: Request, behind: Sequence[Request], now: float) -> list[float | None]:

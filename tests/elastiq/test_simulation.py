@@ -58,6 +58,17 @@ def test_who_comes_together_waits_and_who_waits_too_long_is_refused(points):
     assert [outcome.state for outcome in outcomes[2:]] == [REFUSED, REFUSED]
 
 
+@pytest.mark.parametrize(("name", "more"), [("fixed", {"point": "small"}), ("utility", {})])
+def test_somebody_makes_a_start_that_takes_longer_than_anybody_is_given(points, name, more):
+    """Where others come soon, who are in time for it; who comes alone is refused as any other."""
+    beside = NONE._replace(waking=(0.0, 0.004, *(0.012,) * 4))
+    gaps = np.random.default_rng(0).exponential(0.003, 1000)
+    soon = scene(np.cumsum(gaps), 0.008, IDLE, beside=beside)
+    assert report(points, steady(), soon, name, **more).attainment > 0.6
+    alone = scene(np.arange(100) / 50, 0.008, IDLE, beside=beside)
+    assert report(points, steady(), alone, name, **more).refused >= 40
+
+
 def test_others_make_runs_longer_from_their_moment_on(points):
     made = scene(np.arange(20) / 10, 0.1, read("0:0,1:1"), beside=NONE)
     outcomes = simulate(points, steady(3.0), policy("fixed", point="small"), made)

@@ -17,6 +17,7 @@ from elastiq.sessions import Sessions
 from elastiq.thoughts import Thoughts
 
 TRIED = 3.0  # times as long as a run takes: after so long without one, odds are defied
+SOON = 2.0  # times what a request is given: who comes later gains nothing by a start before
 WRONG = 4.0  # times too long a prediction may be: beyond, they are defied the more rarely
 
 
@@ -209,7 +210,7 @@ def _warms(request: Request, choice: Choice) -> bool:
     """
     situation, needed, given = choice.situation, choice.predicted, request.given
     left, pace = situation.slack, situation.pace
-    if left is None or given is None or pace is None or pace > given:
+    if left is None or given is None or pace is None or pace > SOON * given:
         return False
     warm = needed - situation.starting(choice.decision.index)
     return warm <= left and needed + situation.rousing > given

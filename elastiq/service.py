@@ -212,8 +212,7 @@ def _warms(request: Request, choice: Choice) -> bool:
     left, pace = situation.slack, situation.pace
     if left is None or given is None or pace is None or pace > SOON * given:
         return False
-    warm = needed - situation.starting(choice.decision.index)
-    return warm <= left and needed + situation.rousing > given
+    return needed - situation.waking <= left and needed + situation.rousing > given
 
 
 def _slacks(first: Request, behind: Sequence[Request], now: float) -> list[float | None]:

@@ -17,8 +17,8 @@ from elastiq.sessions import Sessions
 from elastiq.thoughts import Thoughts
 
 TRIED = 3.0  # times as long as a run takes: after so long without one, odds are defied
-SOON = 2.0  # times what a request is given: who comes later gains nothing by a start before
 WRONG = 4.0  # times too long a prediction may be: beyond, they are defied the more rarely
+SOON = 2.0  # times what a request is given: who comes later gains nothing by a start before
 
 
 class Service:
